@@ -1,0 +1,39 @@
+"""The domain's exception tree. ``imapfront`` maps each class once to an IMAP response code."""
+
+from __future__ import annotations
+
+
+class MailcacheError(Exception):
+    """Anything the domain refuses; the text is fit to be shown to a person."""
+
+
+class NoSuchMailbox(MailcacheError):
+    """The mailbox does not exist, or is not this user's."""
+
+
+class MailboxNotSelectable(MailcacheError):
+    """A name in the hierarchy that holds no messages (``\\Noselect``)."""
+
+
+class NameTaken(MailcacheError):
+    """A user, account or mailbox of that name exists already."""
+
+
+class InvalidValue(MailcacheError):
+    """A value that cannot be stored, told with what was expected."""
+
+
+class BytesNotHere(MailcacheError):
+    """The message's bytes have not been fetched from the upstream yet (``[UNAVAILABLE]``)."""
+
+
+class LeaseLost(MailcacheError):
+    """The caller's lease on the account has passed to somebody else; nothing was written."""
+
+
+class SealBroken(MailcacheError):
+    """A sealed secret cannot be opened with the configured keys."""
+
+
+class SegmentMissing(MailcacheError):
+    """The stored object that should hold a message's bytes is not there."""

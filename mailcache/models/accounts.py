@@ -1,0 +1,105 @@
+"""``Account``: one upstream mailbox owner and how to reach it."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+
+class TlsMode(models.TextChoices):
+    """How the connection to the upstream is protected."""
+
+    TLS = "tls", "TLS from the first byte"
+    STARTTLS = "starttls", "STARTTLS"
+    PLAIN = "plain", "none (plaintext)"
+
+
+class AuthMethod(models.TextChoices):
+    """How imapped proves to the upstream who it is."""
+
+    LOGIN = "login", "LOGIN"
+    PLAIN = "plain", "AUTHENTICATE PLAIN"
+
+
+class AccountState(models.TextChoices):
+    """Whether the account is being kept in step, and if not, why."""
+
+    ACTIVE = "active", "active"
+    FAILING = "failing", "failing, retried"
+    AUTH_FAILED = "auth_failed", "credentials refused"
+
+
+class BodyPolicy(models.TextChoices):
+    """Which messages' bytes are fetched ahead of being asked for."""
+
+    ALL = "all", "everything"
+
+
+class AccountQuerySet(models.QuerySet["Account"]):
+    """Named reads of accounts."""
+
+    def of_user(self, user_id: int) -> AccountQuerySet:
+        """Accounts that belong to this user."""
+        return self.filter(user_id=user_id)
+
+    def syncable(self) -> AccountQuerySet:
+        """Accounts that a sync may work on: not paused, and credentials not known to be refused."""
+        return self.filter(sync_paused=False, user__is_active=True).exclude(state=AccountState.AUTH_FAILED)
+
+
+def _default_quota() -> int:
+    return int(settings.DEFAULT_ACCOUNT_QUOTA_BYTES)
+
+
+class Account(models.Model):
+    """One upstream mailbox owner: address, server, sealed credentials, state and policies."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="accounts")
+    address = models.EmailField("e-mail address", max_length=254)
+    display_name = models.CharField(max_length=200, blank=True)
+
+    host = models.CharField("upstream host", max_length=253)
+    port = models.PositiveIntegerField("upstream port", default=993)
+    tls_mode = models.CharField("TLS mode", max_length=10, choices=TlsMode, default=TlsMode.TLS)
+    auth_method = models.CharField(max_length=20, choices=AuthMethod, default=AuthMethod.LOGIN)
+    username = models.CharField("upstream user name", max_length=254)
+    sealed_secret = models.BinaryField(editable=False)
+
+    state = models.CharField(max_length=20, choices=AccountState, default=AccountState.ACTIVE, editable=False)
+    state_reason = models.TextField(blank=True, editable=False)
+    failures = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Failed runs in a row; sets the next delay."
+    )
+    next_sync_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_synced_at = models.DateTimeField(null=True, editable=False)
+    sync_paused = models.BooleanField(default=False)
+    replay_paused = models.BooleanField(default=False)
+
+    quota_bytes = models.BigIntegerField(default=_default_quota)
+    used_bytes = models.BigIntegerField(default=0, editable=False)
+    body_policy = models.CharField(max_length=10, choices=BodyPolicy, default=BodyPolicy.ALL)
+    profile = models.CharField("provider profile", max_length=50, blank=True, editable=False)
+    last_uidvalidity = models.BigIntegerField(
+        default=0, editable=False, help_text="The largest UIDVALIDITY given to a mailbox of this account."
+    )
+    settlements = models.BigIntegerField(
+        default=0, editable=False, help_text="Counts settled mutations: tells which reads of the upstream came after."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = AccountQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "address"], name="account_address_unique"),
+            models.CheckConstraint(condition=models.Q(port__range=(1, 65535)), name="account_port_range"),
+            models.CheckConstraint(condition=models.Q(tls_mode__in=TlsMode.values), name="account_tls_mode"),
+            models.CheckConstraint(condition=models.Q(auth_method__in=AuthMethod.values), name="account_auth_method"),
+            models.CheckConstraint(condition=models.Q(state__in=AccountState.values), name="account_state"),
+            models.CheckConstraint(condition=models.Q(used_bytes__gte=0), name="account_used_bytes_positive"),
+        ]
+        indexes = [models.Index(fields=["next_sync_at"], name="account_next_sync")]
+
+    def __str__(self) -> str:
+        return self.address

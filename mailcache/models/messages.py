@@ -1,0 +1,105 @@
+"""``Message`` (what clients see), ``Remote`` (where it lives upstream), ``Listing`` (what is known before its bytes)."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Now
+
+
+class Message(models.Model):
+    """A message in one mailbox, under our UID.
+
+    ``flags``, ``keywords`` and ``modseq`` are in no index, so that a change of flags stays a heap-only update.
+    """
+
+    account = models.ForeignKey("mailcache.Account", on_delete=models.CASCADE, related_name="+", db_index=False)
+    mailbox = models.ForeignKey("mailcache.Mailbox", on_delete=models.CASCADE, related_name="+", db_index=False)
+    uid = models.BigIntegerField()
+    flags = models.SmallIntegerField(default=0, help_text="Bit mask: mailcache.flags.SystemFlag.")
+    keywords = ArrayField(models.TextField(), default=list, blank=True)
+    modseq = models.BigIntegerField()
+    internal_date = models.DateTimeField()
+    internal_zone = models.SmallIntegerField(default=0, help_text="Minutes east of UTC in which the date is shown.")
+    saved_date = models.DateTimeField(db_default=Now())
+    size = models.BigIntegerField(help_text="RFC822.SIZE in octets.")
+    emailid = models.CharField(max_length=64, blank=True)
+    threadid = models.CharField(max_length=64, blank=True)
+    content = models.ForeignKey("mailcache.Content", on_delete=models.PROTECT, null=True, related_name="messages")
+    remote = models.ForeignKey("mailcache.Remote", on_delete=models.SET_NULL, null=True, related_name="messages")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "mailbox", "uid"], name="message_uid_unique"),
+            models.CheckConstraint(condition=models.Q(uid__range=(1, 2**32 - 1)), name="message_uid_range"),
+            models.CheckConstraint(condition=models.Q(flags__range=(0, 31)), name="message_flags_range"),
+            models.CheckConstraint(condition=models.Q(size__gte=0), name="message_size_positive"),
+            models.CheckConstraint(
+                condition=models.Q(content__isnull=False) | models.Q(remote__isnull=False),
+                name="message_has_content_or_remote",
+            ),
+        ]
+        indexes = [
+            # Uids whose \Seen or \Deleted a client may ask for are answered from snapshots, never from here.
+            models.Index(fields=["mailbox", "uid"], name="message_mailbox_uid"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.mailbox_id}:{self.uid}"
+
+
+class Remote(models.Model):
+    """Where a message lives upstream, and the flags last agreed with the upstream: the base of every merge."""
+
+    account = models.ForeignKey("mailcache.Account", on_delete=models.CASCADE, related_name="+", db_index=False)
+    mailbox = models.ForeignKey("mailcache.Mailbox", on_delete=models.CASCADE, related_name="+", db_index=False)
+    uidvalidity = models.BigIntegerField()
+    uid = models.BigIntegerField()
+    upstream_id = models.CharField(max_length=64, blank=True, help_text="EMAILID or X-GM-MSGID.")
+    labels = ArrayField(models.TextField(), default=list, blank=True)
+    flags = models.SmallIntegerField(default=0)
+    keywords = ArrayField(models.TextField(), default=list, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "mailbox", "uidvalidity", "uid"], name="remote_uid_unique"),
+            models.CheckConstraint(condition=models.Q(uid__range=(1, 2**32 - 1)), name="remote_uid_range"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.mailbox_id}:{self.uidvalidity}:{self.uid}"
+
+
+class Listing(models.Model):
+    """What is known of a Remote before its bytes are here, and how fetching them is going.
+
+    The rows of this table are the bodies still to be fetched; a row goes when its Content exists.
+    """
+
+    account = models.ForeignKey("mailcache.Account", on_delete=models.CASCADE, related_name="+", db_index=False)
+    mailbox = models.ForeignKey("mailcache.Mailbox", on_delete=models.CASCADE, related_name="+", db_index=False)
+    remote = models.OneToOneField(Remote, on_delete=models.CASCADE, related_name="listing")
+    uid = models.BigIntegerField(help_text="The upstream UID, repeated here to order the work.")
+    size = models.BigIntegerField(help_text="RFC822.SIZE as the upstream said it.")
+    header = models.BinaryField(null=True)
+    envelope = models.BinaryField(null=True)
+    envelope_utf8 = models.BinaryField(null=True)
+    listing_headers = models.BinaryField(null=True)
+    upstream_structure = models.BinaryField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    parked_reason = models.TextField(blank=True)
+    retry_at = models.DateTimeField(null=True)
+    wanted_at = models.DateTimeField(null=True, help_text="A client waits for these bytes since then.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "remote"], name="listing_remote_unique")]
+        indexes = [
+            models.Index(fields=["account", "mailbox", "-uid"], name="listing_newest_first"),
+            models.Index(
+                fields=["account", "mailbox", "-uid"], name="listing_no_header", condition=models.Q(header__isnull=True)
+            ),
+            models.Index(fields=["wanted_at"], name="listing_wanted", condition=models.Q(wanted_at__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"listing of {self.remote_id}"
