@@ -1,0 +1,12 @@
+"""Django application of the composition root."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class SiteConfig(AppConfig):
+    """The console and the commands that belong to no other package."""
+
+    name = "imapped_site"
+    verbose_name = "imapped"
