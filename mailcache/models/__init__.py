@@ -14,6 +14,7 @@ from mailcache.models.leases import Lease, LeaseKind
 from mailcache.models.mailboxes import Mailbox, MailboxRole
 from mailcache.models.messages import Listing, Message, Remote
 from mailcache.models.mutations import Mutation, MutationKind, MutationState
+from mailcache.models.sealing import SealingKey
 from mailcache.models.users import AppPassword, User
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "MutationKind",
     "MutationState",
     "Remote",
+    "SealingKey",
     "Segment",
     "SegmentState",
     "TlsMode",

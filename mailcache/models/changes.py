@@ -22,7 +22,6 @@ class Change(models.Model):
             models.UniqueConstraint(fields=["account", "mailbox", "modseq"], name="change_modseq_unique"),
         ]
         indexes = [
-            models.Index(fields=["mailbox", "modseq"], name="change_mailbox_modseq"),
             models.Index(fields=["created_at"], name="change_created_at"),
         ]
 

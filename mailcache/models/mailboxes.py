@@ -20,6 +20,14 @@ class MailboxRole(models.TextChoices):
     TRASH = "trash", "\\Trash"
 
 
+class MailboxQuerySet(models.QuerySet["Mailbox"]):
+    """Named reads of mailboxes."""
+
+    def mirrored(self, account_id: int) -> MailboxQuerySet:
+        """The account's mailboxes that exist upstream."""
+        return self.filter(account_id=account_id, upstream_name__isnull=False)
+
+
 class Mailbox(models.Model):
     """A mailbox as clients see it, mapped to one upstream.
 
@@ -51,8 +59,13 @@ class Mailbox(models.Model):
     upstream_delimiter = models.CharField(max_length=1, blank=True, editable=False)
     upstream_uidvalidity = models.BigIntegerField(null=True, editable=False)
     upstream_mailbox_id = models.CharField(max_length=255, blank=True, editable=False)
+    missed_lists = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text="Complete LIST answers in a row that did not name this mailbox."
+    )
     sync_paused_reason = models.TextField(blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = MailboxQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "mailboxes"

@@ -1,4 +1,4 @@
-"""``Message`` (what clients see), ``Remote`` (where it lives upstream), ``Listing`` (what is known before its bytes)."""
+"""``Message`` (what clients see), ``Remote`` (where it lives upstream), ``Listing`` (known before its bytes)."""
 
 from __future__ import annotations
 
@@ -39,10 +39,6 @@ class Message(models.Model):
                 name="message_has_content_or_remote",
             ),
         ]
-        indexes = [
-            # Uids whose \Seen or \Deleted a client may ask for are answered from snapshots, never from here.
-            models.Index(fields=["mailbox", "uid"], name="message_mailbox_uid"),
-        ]
 
     def __str__(self) -> str:
         return f"{self.mailbox_id}:{self.uid}"
@@ -78,7 +74,7 @@ class Listing(models.Model):
 
     account = models.ForeignKey("mailcache.Account", on_delete=models.CASCADE, related_name="+", db_index=False)
     mailbox = models.ForeignKey("mailcache.Mailbox", on_delete=models.CASCADE, related_name="+", db_index=False)
-    remote = models.OneToOneField(Remote, on_delete=models.CASCADE, related_name="listing")
+    remote = models.ForeignKey(Remote, on_delete=models.CASCADE, related_name="listings")
     uid = models.BigIntegerField(help_text="The upstream UID, repeated here to order the work.")
     size = models.BigIntegerField(help_text="RFC822.SIZE as the upstream said it.")
     header = models.BinaryField(null=True)

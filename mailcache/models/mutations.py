@@ -33,7 +33,9 @@ class Mutation(models.Model):
     """
 
     account = models.ForeignKey("mailcache.Account", on_delete=models.CASCADE, related_name="+", db_index=False)
-    mailbox = models.ForeignKey("mailcache.Mailbox", on_delete=models.CASCADE, related_name="+", null=True, db_index=False)
+    mailbox = models.ForeignKey(
+        "mailcache.Mailbox", on_delete=models.CASCADE, related_name="+", null=True, db_index=False
+    )
     message = models.ForeignKey("mailcache.Message", on_delete=models.CASCADE, null=True, related_name="mutations")
     kind = models.CharField(max_length=20, choices=MutationKind)
     add_flags = models.SmallIntegerField(default=0)

@@ -1,0 +1,3 @@
+"""The only door to the ``cryptography`` package: sealed secrets and self-signed certificates."""
+
+from __future__ import annotations

@@ -1,0 +1,51 @@
+"""Mailbox names: from the upstream's spelling to ours. Pure.
+
+Downstream the delimiter is always ``/``. What an upstream name holds that ours may not (``/`` as an ordinary character,
+control characters, a name that imapped uses itself) is escaped as ``~`` and two hexadecimal digits, reversibly.
+"""
+
+from __future__ import annotations
+
+import re
+
+DELIMITER = "/"
+INBOX = "INBOX"
+# Names at the root that belong to imapped: the other accounts' namespace and the home of refused messages.
+ACCOUNTS = "Accounts"
+RECOVERED = "Recovered"
+_RESERVED = {ACCOUNTS.lower(), RECOVERED.lower()}
+
+# NUL, other controls, "/" and whatever would read as an escape of ours.
+_TO_ESCAPE = re.compile(r"[\x00-\x1f\x7f-\x9f/]|~(?=[0-9A-F]{2}|$)")
+_ESCAPED = re.compile(r"~([0-9A-F]{2})")
+
+
+def our_name(upstream: str, delimiter: str) -> str:
+    """Return our name for the upstream mailbox ``upstream``, whose levels are separated by ``delimiter`` ("" for none).
+
+    ``INBOX`` as first level is spelled in capitals, whatever its case upstream (RFC 3501 5.1).
+    """
+    levels = upstream.split(delimiter) if delimiter else [upstream]
+    names = [escape_level(level) for level in levels]
+    if names[0].upper() == INBOX:
+        names[0] = INBOX
+    elif names[0].lower() in _RESERVED:
+        names[0] = _escape_character(names[0][0]) + names[0][1:]
+    return DELIMITER.join(names)
+
+
+def escape_level(level: str) -> str:
+    """Escape one level of a name. An empty level becomes ``~`` alone, so that no name holds ``//``."""
+    escaped = _TO_ESCAPE.sub(lambda match: _escape_character(match[0]), level)
+    return escaped if escaped else "~"
+
+
+def unescape_level(name: str) -> str:
+    """Return the upstream's spelling of one level of ours."""
+    if name == "~":
+        return ""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), name)
+
+
+def _escape_character(character: str) -> str:
+    return f"~{ord(character):02X}"

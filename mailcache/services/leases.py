@@ -1,0 +1,95 @@
+"""Leases: one worker at a time syncs an account, one replays it, one watches it.
+
+Time is the database's, so that clocks of workers need not agree. Taking a lease over raises its generation; whoever
+held it before fails its next ``check`` and can do no harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+
+from mailcache.errors import LeaseLost
+from mailcache.models import LeaseKind
+
+LEASE_SECONDS = 30
+RENEW_SECONDS = 10
+
+_ACQUIRE = """
+    INSERT INTO mailcache_lease AS lease (account_id, kind, holder, generation, expires_at)
+    VALUES (%(account)s, %(kind)s, %(holder)s, 1, clock_timestamp() + make_interval(secs => %(seconds)s))
+    ON CONFLICT (account_id, kind) DO UPDATE
+    SET holder = EXCLUDED.holder, generation = lease.generation + 1, expires_at = EXCLUDED.expires_at
+    WHERE lease.expires_at <= clock_timestamp()
+    RETURNING generation
+"""
+_RENEW = """
+    UPDATE mailcache_lease SET expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+    WHERE account_id = %(account)s AND kind = %(kind)s AND generation = %(generation)s AND holder = %(holder)s
+"""
+_RELEASE = """
+    UPDATE mailcache_lease SET expires_at = clock_timestamp()
+    WHERE account_id = %(account)s AND kind = %(kind)s AND generation = %(generation)s AND holder = %(holder)s
+"""
+# Shared by the transactions of one holder; whoever takes the lease over waits until they have committed.
+_CHECK = """
+    SELECT 1 FROM mailcache_lease
+    WHERE account_id = %(account)s AND kind = %(kind)s AND generation = %(generation)s AND holder = %(holder)s
+    FOR SHARE
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Proof of a lease, checked by every transaction that it allows."""
+
+    account_id: int
+    kind: LeaseKind
+    holder: str
+    generation: int
+
+    def parameters(self) -> dict[str, object]:
+        """Return what the statements on this lease need."""
+        return {
+            "account": self.account_id,
+            "kind": self.kind.value,
+            "holder": self.holder,
+            "generation": self.generation,
+            "seconds": LEASE_SECONDS,
+        }
+
+
+def acquire(*, account_id: int, kind: LeaseKind, holder: str) -> Fence | None:
+    """Take the lease, or return None while somebody else holds it. ``holder`` names a process and a task."""
+    parameters = {"account": account_id, "kind": kind.value, "holder": holder, "seconds": LEASE_SECONDS}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_ACQUIRE, parameters)
+        row = cursor.fetchone()
+    return Fence(account_id, kind, holder, row[0]) if row else None
+
+
+def renew(fence: Fence) -> None:
+    """Extend the lease by ``LEASE_SECONDS`` from now; raises ``LeaseLost`` when it has passed to somebody else."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_RENEW, fence.parameters())
+        if cursor.rowcount == 0:
+            raise _lost(fence)
+
+
+def release(fence: Fence) -> None:
+    """Give the lease back; does nothing when it has passed to somebody else."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_RELEASE, fence.parameters())
+
+
+def check(fence: Fence) -> None:
+    """Make the running transaction fail with ``LeaseLost`` unless the lease is still held; keeps it until COMMIT."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CHECK, fence.parameters())
+        if cursor.fetchone() is None:
+            raise _lost(fence)
+
+
+def _lost(fence: Fence) -> LeaseLost:
+    return LeaseLost(f"the {fence.kind} lease of account {fence.account_id} has passed to somebody else")
