@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -84,7 +85,7 @@ def write_change(
 ) -> int:
     """Write what this transaction did to a locked mailbox, once, and announce it after COMMIT; returns the modseq."""
     counters = counters or CounterDelta()
-    parameters = {
+    parameters: dict[str, Any] = {
         "account": locked.account_id,
         "mailbox": locked.id,
         "modseq": locked.modseq,

@@ -58,7 +58,7 @@ def ingest_mailbox_list(*, fence: Fence, listed: Sequence[UpstreamMailbox]) -> M
     """
     leases.check(fence)
     account = Account.objects.select_for_update().get(pk=fence.account_id)
-    here = {bytes(row.upstream_name): row for row in Mailbox.objects.mirrored(account.pk).select_for_update()}
+    here = {bytes(row.upstream_name or b""): row for row in Mailbox.objects.mirrored(account.pk).select_for_update()}
     taken = set(Mailbox.objects.filter(account=account).values_list("name", flat=True))
     created = changed = 0
     for entry in listed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 
@@ -82,7 +83,7 @@ def add_messages(*, fence: Fence, mailbox_id: int, uidvalidity: int, rows: Seque
         return 0
     our_uids = _our_uids(fresh, locked.uidnext)
     flags = [row.flags for row in fresh]
-    columns = {
+    columns: dict[str, Any] = {
         "uids": [row.uid for row in fresh],
         "our_uids": our_uids,
         "flags": [int(value.system) for value in flags],

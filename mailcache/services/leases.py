@@ -7,11 +7,13 @@ held it before fails its next ``check`` and can do no harm.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from mailcache.errors import LeaseLost
 from mailcache.models import LeaseKind
+from mailcache.services.rows import execute, fetch_all
 
 LEASE_SECONDS = 30
 RENEW_SECONDS = 10
@@ -49,7 +51,7 @@ class Fence:
     holder: str
     generation: int
 
-    def parameters(self) -> dict[str, object]:
+    def parameters(self) -> dict[str, Any]:
         """Return what the statements on this lease need."""
         return {
             "account": self.account_id,
@@ -63,32 +65,28 @@ class Fence:
 def acquire(*, account_id: int, kind: LeaseKind, holder: str) -> Fence | None:
     """Take the lease, or return None while somebody else holds it. ``holder`` names a process and a task."""
     parameters = {"account": account_id, "kind": kind.value, "holder": holder, "seconds": LEASE_SECONDS}
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_ACQUIRE, parameters)
-        row = cursor.fetchone()
-    return Fence(account_id, kind, holder, row[0]) if row else None
+    with transaction.atomic():
+        rows = fetch_all(_ACQUIRE, parameters)
+    return Fence(account_id, kind, holder, rows[0][0]) if rows else None
 
 
 def renew(fence: Fence) -> None:
     """Extend the lease by ``LEASE_SECONDS`` from now; raises ``LeaseLost`` when it has passed to somebody else."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_RENEW, fence.parameters())
-        if cursor.rowcount == 0:
+    with transaction.atomic():
+        if not execute(_RENEW, fence.parameters()):
             raise _lost(fence)
 
 
 def release(fence: Fence) -> None:
     """Give the lease back; does nothing when it has passed to somebody else."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_RELEASE, fence.parameters())
+    with transaction.atomic():
+        execute(_RELEASE, fence.parameters())
 
 
 def check(fence: Fence) -> None:
     """Make the running transaction fail with ``LeaseLost`` unless the lease is still held; keeps it until COMMIT."""
-    with connection.cursor() as cursor:
-        cursor.execute(_CHECK, fence.parameters())
-        if cursor.fetchone() is None:
-            raise _lost(fence)
+    if not fetch_all(_CHECK, fence.parameters()):
+        raise _lost(fence)
 
 
 def _lost(fence: Fence) -> LeaseLost:

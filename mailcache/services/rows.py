@@ -18,7 +18,8 @@ def fetch_all(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, 
     """Run one statement and return its rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
 
 def execute(statement: str, parameters: Mapping[str, Any]) -> int:
