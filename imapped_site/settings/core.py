@@ -15,8 +15,8 @@ __all__ = [
     "ALLOWED_HOSTS", "APP_BASE_URL", "APP_ENV", "ASGI_APPLICATION", "AUTH_PASSWORD_VALIDATORS", "AUTH_USER_MODEL",
     "BASE_DIR", "CSRF_COOKIE_SECURE", "CSRF_TRUSTED_ORIGINS", "DATA_DIR", "DEBUG", "DEFAULT_AUTO_FIELD",
     "ENCRYPTION_MASTER_KEY", "ENCRYPTION_PREVIOUS_MASTER_KEY", "GENERATION_TABLE_PATH", "HTTP_BIND", "INSTALLED_APPS",
-    "LANGUAGE_CODE", "METRICS_BIND", "MIDDLEWARE", "PASSWORD_HASHERS", "ROOT_URLCONF", "RUN_DIR", "SECRET_KEY", "SECURE_HSTS_SECONDS",
-    "SECURE_PROXY_SSL_HEADER", "SECURE_REDIRECT_EXEMPT", "SECURE_SSL_REDIRECT", "SESSION_COOKIE_SECURE",
+    "LANGUAGE_CODE", "METRICS_BIND", "MIDDLEWARE", "PASSWORD_HASHERS", "ROOT_URLCONF", "RUN_DIR", "SECRET_KEY",
+    "SECURE_HSTS_SECONDS", "SECURE_PROXY_SSL_HEADER", "SECURE_REDIRECT_EXEMPT", "SECURE_SSL_REDIRECT", "SESSION_COOKIE_SECURE",
     "SILENCED_SYSTEM_CHECKS", "STATIC_URL", "TEMPLATES", "TIME_ZONE", "USE_I18N", "USE_TZ", "WHITENOISE_USE_FINDERS",
     "X_FRAME_OPTIONS",
 ]  # fmt: skip
@@ -55,7 +55,7 @@ def _master_key(data_dir: Path) -> str:
 
 
 ENCRYPTION_MASTER_KEY = _master_key(DATA_DIR)
-# Set while the master key is being changed: it opens what was sealed before; ``manage.py rotate_sealing_key`` ends that.
+# Set while the master key is being changed: opens what was sealed before; ``manage.py rotate_sealing_key`` ends that.
 ENCRYPTION_PREVIOUS_MASTER_KEY = read.secret("ENCRYPTION_PREVIOUS_MASTER_KEY")
 # One secret to keep, not two: Django's key follows from the master key unless it is set by itself.
 SECRET_KEY = (
