@@ -7,8 +7,8 @@ import hmac
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from imapped_site.generated_key import load_or_create_key
 from imapped_site.settings.current import read
-from imapped_site.settings.generated_key import load_or_create_key
 from imapped_site.settings.sources import BASE_DIR
 
 __all__ = [
