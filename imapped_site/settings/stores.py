@@ -74,7 +74,7 @@ def _segments() -> dict[str, Any]:
     if not _USE_S3:
         options: dict[str, Any] = {"location": str(OBJECT_STORE_PATH), "file_permissions_mode": 0o600}
         return {
-            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "BACKEND": "mailcache.segments.DurableFileSystemStorage",
             "OPTIONS": options | {"directory_permissions_mode": 0o700, "allow_overwrite": False},
         }
     return {
