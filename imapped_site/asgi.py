@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imapped_site.settings")
+
+# Under ASGI every request may run in a thread of its own, so a kept connection would be a leaked one.
+settings.DATABASES["default"]["CONN_MAX_AGE"] = 0
 
 application = get_asgi_application()

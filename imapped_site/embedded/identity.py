@@ -52,17 +52,21 @@ class Identity:
 def before_exec(*, death_signal: signal.Signals, own_namespace: bool = False) -> Callable[[], None]:
     """What a child does between fork and exec. The death signal comes last: a change of user would clear it."""
     parent = os.getpid()
-    linux = sys.platform == "linux"
 
     def prepare() -> None:
         if own_namespace:
             _enter_namespace()
-        if linux:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-            if os.getppid() != parent:
-                os._exit(1)
+        die_with_parent(death_signal, parent=parent)
 
     return prepare
+
+
+def die_with_parent(death_signal: signal.Signals, *, parent: int) -> None:
+    """Have the kernel send *death_signal* to this process when *parent* ends, however it ends (Linux only)."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def _enter_namespace() -> None:

@@ -118,7 +118,7 @@ class EmbeddedPostgres:
         password_file.chmod(0o600)
         for path in (draft, password_file):
             self._identity.take_over(path)
-        command = [
+        command: list[str | Path] = [
             self._programs / "initdb", "--pgdata", draft, "--username", USER, "--pwfile", password_file,
             "--auth", "scram-sha-256", "--encoding", "UTF8", *self._locale_options(),
             *(["--no-sync"] if self._ephemeral else []),

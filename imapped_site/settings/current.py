@@ -6,7 +6,14 @@ import os
 from pathlib import Path
 
 from imapped_site.settings.reader import Reader
-from imapped_site.settings.sources import BASE_DIR, Source, process_environment, read_env_file, read_toml_file
+from imapped_site.settings.sources import (
+    BASE_DIR,
+    EMBEDDED_ORIGIN,
+    Source,
+    process_environment,
+    read_env_file,
+    read_toml_file,
+)
 
 
 def _data_dir(sources: list[Source]) -> Path:
@@ -31,7 +38,7 @@ def build_reader() -> Reader:
     if toml is not None:
         sources.append(toml)
     running = read_env_file(_data_dir(sources) / "run" / "embedded.env")
-    sources.append(Source("embedded servers", running))
+    sources.append(Source(EMBEDDED_ORIGIN, running))
     return Reader(sources, faults=faults, known_only=toml)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
+from imapped_site.settings.core import APP_ENV, DATA_DIR
 from imapped_site.settings.current import read
 
 __all__ = [
     "BOOTSTRAP_IMAP_PASSWORD", "BOOTSTRAP_IMAP_PASSWORD_HASH", "BOOTSTRAP_IMAP_USERNAME",
-    "IMAP_ALLOW_PLAINTEXT_LOGIN", "IMAP_PLAINTEXT_BIND", "IMAP_TLS_BIND", "IMAP_TLS_CERT_PATH", "IMAP_TLS_KEY_PATH",
+    "IMAP_ALLOW_PLAINTEXT_LOGIN", "IMAP_PLAINTEXT_BIND", "IMAP_TLS_BIND", "IMAP_TLS_CERT_PATH",
+    "IMAP_TLS_IS_GENERATED", "IMAP_TLS_KEY_PATH",
     "IMAP_WORKERS", "LOGIN_RATE_LIMIT_FAILURES", "LOGIN_RATE_LIMIT_LOCKOUT_SECONDS", "MAX_LITERAL_SIZE_BYTES",
     "MAX_MESSAGE_SIZE_BYTES",
 ]  # fmt: skip
@@ -15,16 +19,19 @@ IMAP_PLAINTEXT_BIND = read.bind("IMAP_PLAINTEXT_BIND", "127.0.0.1:1143")
 IMAP_TLS_BIND = read.bind("IMAP_TLS_BIND", "127.0.0.1:1993")
 if IMAP_PLAINTEXT_BIND is None and IMAP_TLS_BIND is None:
     read.fault("IMAP_PLAINTEXT_BIND, IMAP_TLS_BIND", "both are off, so no mail client could connect")
-IMAP_TLS_CERT_PATH = read.path("IMAP_TLS_CERT_PATH")
-IMAP_TLS_KEY_PATH = read.path("IMAP_TLS_KEY_PATH")
-_has_certificate = read.all_or_none(
-    {"IMAP_TLS_CERT_PATH": str(IMAP_TLS_CERT_PATH or ""), "IMAP_TLS_KEY_PATH": str(IMAP_TLS_KEY_PATH or "")},
-    group="TLS",
+_certificate = read.path("IMAP_TLS_CERT_PATH")
+_key = read.path("IMAP_TLS_KEY_PATH")
+IMAP_TLS_IS_GENERATED = not read.all_or_none(
+    {"IMAP_TLS_CERT_PATH": str(_certificate or ""), "IMAP_TLS_KEY_PATH": str(_key or "")}, group="TLS"
 )
-if _has_certificate:
-    for _name, _path in (("IMAP_TLS_CERT_PATH", IMAP_TLS_CERT_PATH), ("IMAP_TLS_KEY_PATH", IMAP_TLS_KEY_PATH)):
-        if _path is not None and not _path.is_file():
-            read.fault(_name, f"there is no file {_path}")
+if IMAP_TLS_IS_GENERATED and APP_ENV == "production":
+    read.fault("IMAP_TLS_CERT_PATH, IMAP_TLS_KEY_PATH", "must be set in production: clients check certificates")
+for _name, _path in (("IMAP_TLS_CERT_PATH", _certificate), ("IMAP_TLS_KEY_PATH", _key)):
+    if _path is not None and not os.access(_path, os.R_OK):
+        read.fault(_name, f"there is no file {_path} that this process may read")
+# Without a certificate of one's own, `manage.py prepare` writes a self-signed one.
+IMAP_TLS_CERT_PATH = _certificate or DATA_DIR / "tls" / "imap.crt"
+IMAP_TLS_KEY_PATH = _key or DATA_DIR / "tls" / "imap.key"
 IMAP_ALLOW_PLAINTEXT_LOGIN = read.boolean("IMAP_ALLOW_PLAINTEXT_LOGIN", default=False)
 IMAP_WORKERS = read.integer("IMAP_WORKERS", 2, minimum=1, maximum=64)
 
@@ -40,3 +47,7 @@ if bool(BOOTSTRAP_IMAP_USERNAME) != bool(BOOTSTRAP_IMAP_PASSWORD or BOOTSTRAP_IM
     read.fault("BOOTSTRAP_IMAP_*", "a user name and a password (or its hash) go together")
 if BOOTSTRAP_IMAP_PASSWORD and BOOTSTRAP_IMAP_PASSWORD_HASH:
     read.fault("BOOTSTRAP_IMAP_PASSWORD, BOOTSTRAP_IMAP_PASSWORD_HASH", "set one of the two, not both")
+if BOOTSTRAP_IMAP_USERNAME and "@" not in BOOTSTRAP_IMAP_USERNAME:
+    read.fault("BOOTSTRAP_IMAP_USERNAME", "must be an e-mail address: that is what people log in with")
+if BOOTSTRAP_IMAP_PASSWORD_HASH and not BOOTSTRAP_IMAP_PASSWORD_HASH.startswith("$argon2"):
+    read.fault("BOOTSTRAP_IMAP_PASSWORD_HASH", "is not an Argon2 hash ($argon2id$v=19$...)")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from imapped_site.settings.sources import BASE_DIR, Raw, Source
+from imapped_site.settings.sources import BASE_DIR, EMBEDDED_ORIGIN, Raw, Source
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
@@ -51,6 +51,11 @@ class Reader:
             if text:
                 return Raw(text, source.origin)
         return None
+
+    def is_unset(self, name: str) -> bool:
+        """True if *name* is set nowhere, or only by the embedded servers that run."""
+        raw = self.raw(name)
+        return raw is None or raw.origin == EMBEDDED_ORIGIN
 
     def text(self, name: str, default: str = "", *, choices: Collection[str] = ()) -> str:
         """Any text, or one of *choices*."""

@@ -7,10 +7,12 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import environ
 
 BASE_DIR = Path(__file__).resolve().parents[2]
+EMBEDDED_ORIGIN = "embedded servers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,11 @@ class Source(Mapping[str, str]):
 def read_env_file(path: Path) -> Source:
     """Read ``NAME=value`` lines by django-environ's rules; a missing file is an empty source."""
 
-    class FileValues(environ.Env):
-        ENVIRON: dict[str, str] = {}  # noqa: RUF012 - django-environ's own protocol: a class attribute to be filled
-
+    values: dict[str, str] = {}
     if path.is_file():
-        FileValues.read_env(path)
-    return Source(path.name, FileValues.ENVIRON)
+        reader: Any = type("FileValues", (environ.Env,), {"ENVIRON": values})
+        reader.read_env(path)
+    return Source(path.name, values)
 
 
 def read_toml_file(path: Path, faults: list[str]) -> Source:

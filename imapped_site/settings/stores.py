@@ -10,7 +10,8 @@ from imapped_site.settings.core import APP_ENV, DATA_DIR
 from imapped_site.settings.current import read
 
 __all__ = [
-    "CACHES", "DATABASES", "DATABASE_URL", "DEFAULT_ACCOUNT_QUOTA_BYTES", "OBJECT_STORE_PATH", "R2_ACCESS_KEY_ID",
+    "CACHES", "DATABASES", "DATABASE_URL", "DEFAULT_ACCOUNT_QUOTA_BYTES", "EMBEDDED_POSTGRES", "EMBEDDED_VALKEY",
+    "OBJECT_STORE_PATH", "R2_ACCESS_KEY_ID",
     "R2_BUCKET", "R2_ENDPOINT", "R2_REGION", "R2_SECRET_ACCESS_KEY", "REDIS_URL", "STORAGES",
 ]  # fmt: skip
 
@@ -18,6 +19,9 @@ _REDIS_TIMEOUT = 5
 
 DATABASE_URL = read.url("DATABASE_URL", "", schemes=("postgres", "postgresql"), hide=True)
 REDIS_URL = read.url("REDIS_URL", "", schemes=("redis", "rediss", "unix"), hide=True)
+# Where nobody set a URL, `manage.py run` starts the server; what an embedded server announces is not a setting.
+EMBEDDED_POSTGRES = read.is_unset("DATABASE_URL")
+EMBEDDED_VALKEY = read.is_unset("REDIS_URL")
 if APP_ENV == "production":
     for _name, _value in (("DATABASE_URL", DATABASE_URL), ("REDIS_URL", REDIS_URL)):
         if not _value:

@@ -18,8 +18,18 @@ _APP_PASSWORD_BYTES = 15
 
 
 @transaction.atomic
-def create_user(*, email: str, password: str, is_staff: bool = False, is_superuser: bool = False) -> User:
-    """Create somebody who may log in; raises ``InvalidValue`` or ``NameTaken``."""
+def create_user(
+    *,
+    email: str,
+    password: str,
+    encoded_password: str | None = None,
+    is_staff: bool = False,
+    is_superuser: bool = False,
+) -> User:
+    """Create somebody who may log in; raises ``InvalidValue`` or ``NameTaken``.
+
+    ``encoded_password``, a hash as Django writes it, counts instead of ``password`` if given.
+    """
     email = email.strip()
     try:
         validate_email(email)
@@ -30,7 +40,10 @@ def create_user(*, email: str, password: str, is_staff: bool = False, is_superus
     if User.objects.filter(email__iexact=email).exists():
         raise NameTaken(f"a user {email} exists already")
     return User.objects.create(
-        email=email, password=make_password(password), is_staff=is_staff, is_superuser=is_superuser
+        email=email,
+        password=encoded_password or make_password(password),
+        is_staff=is_staff,
+        is_superuser=is_superuser,
     )
 
 
