@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging.config
 import os
 import signal
+import warnings
 from typing import Any
 
 from celery import Celery
@@ -14,6 +15,9 @@ from django.conf import settings
 from imapped_site.embedded.identity import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imapped_site.settings")
+
+# `make run` works as root too; with JSON as the only content nothing in a message can run code.
+warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
 
 app = Celery("imapped")
 app.config_from_object("django.conf:settings", namespace="CELERY")

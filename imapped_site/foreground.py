@@ -50,9 +50,9 @@ def children() -> list[Child]:
     return [
         *web,
         Child("imap", (python, _MANAGE, "runimap")),
-        # SIGQUIT: a cold stop. Without us there is no database to finish a slice with, and a slice can be repeated.
+        # Without us there are no stores to finish a slice with, and Celery would look for its broker for ever.
         Child("worker", (*_CELERY, "worker", "--queues", "urgent,sync,bulk,index", "--without-gossip",
-                         "--without-mingle", "--hostname", "worker@%h"), death_signal=signal.SIGQUIT),
+                         "--without-mingle", "--hostname", "worker@%h"), death_signal=signal.SIGKILL),
         Child("beat", (*_CELERY, "beat", "--pidfile", "")),
         Child("watch", (python, _MANAGE, "runwatch")),
     ]  # fmt: skip

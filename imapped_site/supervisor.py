@@ -127,10 +127,13 @@ class Supervisor:
             *lines, pending = (pending + chunk).split(b"\n")
             if len(pending) > _LINE_LIMIT:
                 lines, pending = [*lines, pending], b""
-            for line in lines:
-                self._write(name, line.decode("utf-8", "replace").rstrip())
-        if pending:
-            self._write(name, pending.decode("utf-8", "replace").rstrip())
+            self._write_lines(name, lines)
+        self._write_lines(name, [pending])
+
+    def _write_lines(self, name: str, lines: Sequence[bytes]) -> None:
+        for line in lines:
+            if text := line.decode("utf-8", "replace").rstrip():
+                self._write(name, text)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -57,6 +57,7 @@ class ServerProcess:
         self, command: Sequence[str | Path], *, death_signal: signal.Signals, standard_input: bytes = b""
     ) -> None:
         """Start *command* with a small clean environment and *standard_input* to read."""
+        self._log.touch(mode=0o600)
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
                 command,
