@@ -21,8 +21,8 @@ _VERSION = 1
 _HEAD = struct.Struct(">BI")
 _NONCE_BYTES = 12
 SALT_BYTES = 16
-# About 0.1 s and 64 MB, once per process and key: the master key may be a passphrase.
-_SCRYPT_COST = 2**16
+# About 50 ms and 16 MB, once per process and key: the master key may be a passphrase.
+_SCRYPT_COST = 2**14
 
 
 @dataclass(frozen=True, slots=True)

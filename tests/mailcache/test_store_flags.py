@@ -62,10 +62,11 @@ class TestStoreFlags:
 
     def test_its_cost_does_not_grow_with_the_messages(self, django_assert_num_queries: object) -> None:
         inbox = _inbox(*range(1, 401))
+        user_id = inbox.account.user_id
 
         with django_assert_num_queries(7):  # type: ignore[operator]  # savepoint, lock, read, write, queue, journal
             store_flags(
-                user_id=inbox.account.user_id,
+                user_id=user_id,
                 mailbox_id=inbox.pk,
                 uids=_numbers(*range(1, 401)),
                 delta=adding("\\Flagged"),

@@ -1,0 +1,3 @@
+"""What both IMAP directions share: framing, tokens, strings, names, sets, dates. Pure."""
+
+from __future__ import annotations
