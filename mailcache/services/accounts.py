@@ -97,6 +97,20 @@ def request_sync(*, account_id: int) -> None:
 
 
 @transaction.atomic
+def retry_credentials(*, account_id: int) -> None:
+    """Let an account whose credentials were refused be synced again: an operator has reason to think they work."""
+    Account.objects.filter(pk=account_id, state=AccountState.AUTH_FAILED).update(
+        state=AccountState.FAILING, failures=0, next_sync_at=timezone.now()
+    )
+
+
+@transaction.atomic
+def set_display_name(*, account_id: int, display_name: str) -> None:
+    """Change what the account is called in the console."""
+    Account.objects.filter(pk=account_id).update(display_name=display_name)
+
+
+@transaction.atomic
 def record_sync_success(*, fence: Fence, next_sync_at: datetime) -> None:
     """Note that the account is in step as of now."""
     leases.check(fence)

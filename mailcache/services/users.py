@@ -12,7 +12,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from mailcache.errors import InvalidValue, NameTaken
-from mailcache.models import AppPassword, User
+from mailcache.models import Account, AppPassword, User
 
 _APP_PASSWORD_BYTES = 15
 
@@ -59,6 +59,22 @@ def set_password(*, user_id: int, password: str) -> None:
 def set_active(*, user_id: int, active: bool) -> None:
     """Allow or forbid a user to log in; ends cached logins."""
     User.objects.filter(pk=user_id).update(is_active=active, auth_version=F("auth_version") + 1)
+
+
+@transaction.atomic
+def set_operator(*, user_id: int, is_staff: bool, is_superuser: bool) -> None:
+    """Give or take the right to use the console, and to make others operators; ends open sessions."""
+    User.objects.filter(pk=user_id).update(
+        is_staff=is_staff or is_superuser, is_superuser=is_superuser, auth_version=F("auth_version") + 1
+    )
+
+
+@transaction.atomic
+def set_root_account(*, user_id: int, account_id: int | None) -> None:
+    """Choose which of the user's accounts stands at the root; moves every path, so it ends open sessions."""
+    if account_id is not None and not Account.objects.of_user(user_id).filter(pk=account_id).exists():
+        raise InvalidValue("only an account of the user can stand at the root of their mailboxes")
+    User.objects.filter(pk=user_id).update(root_account=account_id, auth_version=F("auth_version") + 1)
 
 
 @transaction.atomic
