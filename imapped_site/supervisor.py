@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from imapped_site.embedded.identity import before_exec
 
@@ -16,6 +19,7 @@ _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _READ_BYTES = 64 * 1024
 _LINE_LIMIT = 64 * 1024
+_OUTPUT_SECONDS = 2.0
 
 Write = Callable[[str, str], None]
 """Gets the name of a child (or of the supervisor) and one line of its output."""
@@ -86,49 +90,51 @@ class Supervisor:
 
     async def _run_once(self, child: Child) -> int:
         """Run *child* until it ends or a stop is asked for; whatever it has started ends with it."""
-        process = await asyncio.create_subprocess_exec(
-            *child.command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=self._environment,
-            start_new_session=True,  # Ctrl-C is for the supervisor, which stops children itself
-            preexec_fn=before_exec(death_signal=child.death_signal),
-        )
-        output = asyncio.create_task(self._pass_on(child.name, process.stdout))
-        ended = asyncio.create_task(process.wait())
-        stopping = asyncio.create_task(self.stop.wait())
+        process = _start(child, self._environment)
+        ended = _end_of(process)
+        output = asyncio.create_task(self._pass_on(child.name, process))
         try:
-            await asyncio.wait({ended, stopping, output}, return_when=asyncio.FIRST_COMPLETED)
-            if not ended.done() and self.stop.is_set():
-                await self._end(process, ended, child.stop_signal)
-            return await ended
+            await self._wait(ended, self.stop, seconds=None)
+            if not ended.done():
+                process.send_signal(child.stop_signal)
+                await self._wait(ended, self.stop_at_once, seconds=self._grace_seconds)
         finally:
-            _signal_group(process.pid, signal.SIGKILL)
-            stopping.cancel()
-            await asyncio.gather(ended, stopping, return_exceptions=True)
-            await output
+            _kill_group(process.pid)
+            status = await ended
+            # A process that left the group could hold the pipe open: that is no reason to wait for ever.
+            await asyncio.wait({output}, timeout=_OUTPUT_SECONDS)
+            output.cancel()
+        return status
 
-    async def _end(
-        self, process: asyncio.subprocess.Process, ended: asyncio.Task[int], stop_signal: signal.Signals
-    ) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(stop_signal)
-        at_once = asyncio.create_task(self.stop_at_once.wait())
-        await asyncio.wait({ended, at_once}, timeout=self._grace_seconds, return_when=asyncio.FIRST_COMPLETED)
-        at_once.cancel()
-        if not ended.done():
-            _signal_group(process.pid, signal.SIGKILL)
+    async def _wait(self, ended: asyncio.Future[int], event: asyncio.Event, *, seconds: float | None) -> None:
+        """Until the process has ended, *event* is set or *seconds* have passed."""
+        waiter = asyncio.create_task(event.wait())
+        waited: set[asyncio.Future[Any]] = {ended, waiter}
+        await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        waiter.cancel()
 
-    async def _pass_on(self, name: str, stream: asyncio.StreamReader | None) -> None:
-        """Write *stream* line by line; a line without end is cut at its limit."""
+    async def _pass_on(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        """Write the output of *process* line by line; a line without end is cut at its limit."""
+        stream = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), process.stdout
+        )
         pending = b""
-        while stream is not None and (chunk := await stream.read(_READ_BYTES)):
+        try:
+            pending = await self._pass_on_lines(name, stream)
+        finally:
+            transport.close()
+        self._write_lines(name, [pending])
+
+    async def _pass_on_lines(self, name: str, stream: asyncio.StreamReader) -> bytes:
+        """Write whole lines; what comes after the last one is returned."""
+        pending = b""
+        while chunk := await stream.read(_READ_BYTES):
             *lines, pending = (pending + chunk).split(b"\n")
             if len(pending) > _LINE_LIMIT:
                 lines, pending = [*lines, pending], b""
             self._write_lines(name, lines)
-        self._write_lines(name, [pending])
+        return pending
 
     def _write_lines(self, name: str, lines: Sequence[bytes]) -> None:
         for line in lines:
@@ -136,9 +142,34 @@ class Supervisor:
                 self._write(name, text)
 
 
-def _signal_group(pid: int, number: signal.Signals) -> None:
+def _start(child: Child, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        child.command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is for the supervisor, which stops children itself
+        preexec_fn=before_exec(death_signal=child.death_signal),
+    )
+
+
+def _end_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
+    """The exit status to come. asyncio's own would not come before the last holder of the output pipe is gone."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+
+    def wait() -> None:
+        status = process.wait()
+        loop.call_soon_threadsafe(ended.set_result, status)
+
+    threading.Thread(target=wait, name=f"wait-{process.pid}", daemon=True).start()
+    return ended
+
+
+def _kill_group(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, number)
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _describe(status: int) -> str:

@@ -80,7 +80,11 @@ def pytest_load_initial_conftests() -> Generator[None]:
         except EmbeddedError as error:
             _session.stop()
             raise pytest.UsageError(f"the tests need PostgreSQL and Valkey: {error}") from error
-    yield
+    try:
+        yield
+    except BaseException:
+        _session.stop()
+        raise
 
 
 def pytest_unconfigure() -> None:
