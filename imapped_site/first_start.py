@@ -18,7 +18,7 @@ _PASSWORD_BYTES = 15
 
 def make_directories() -> None:
     """Make the directories that every process expects."""
-    settings.DATA_DIR.mkdir(mode=0o711, parents=True, exist_ok=True)
+    settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
     settings.RUN_DIR.mkdir(mode=0o700, exist_ok=True)
 
 
@@ -53,6 +53,6 @@ def create_first_administrator() -> list[str]:
         "",
         f"    Created the administrator  {email}",
         f"    with the password          {password}",
-        "    It is shown this once. `manage.py changepassword` sets another.",
+        "    It is shown this once. The console sets another.",
         "",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -15,7 +16,6 @@ from typing import Any
 from imapped_site.embedded.errors import EmbeddedError
 
 _NOBODY = 65534
-_MAPPED = 1000
 _CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -70,33 +70,47 @@ def die_with_parent(death_signal: signal.Signals, *, parent: int) -> None:
 
 
 def _enter_namespace() -> None:
-    """Enter a user namespace in which root's files are owned by an ordinary user, who is us."""
+    """Enter a user namespace in which our own files, and nothing else, belong to "nobody", who is us."""
+    user, group = os.geteuid(), os.getegid()
     if _LIBC.unshare(_CLONE_NEWUSER) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-    Path("/proc/self/uid_map").write_text(f"{_MAPPED} 0 1", encoding="ascii")
-    Path("/proc/self/gid_map").write_text(f"{_MAPPED} 0 1", encoding="ascii")
+    Path("/proc/self/uid_map").write_text(f"{_NOBODY} {user} 1", encoding="ascii")
+    Path("/proc/self/gid_map").write_text(f"{_NOBODY} {group} 1", encoding="ascii")
 
 
 def choose_identity(programs: Sequence[Path], directory: Path) -> Identity:
     """Choose how to run *programs* with data below *directory*.
 
     An ordinary user stays what they are. Root becomes "nobody" if that user can reach programs and data, else stays
-    the owner of the files inside a user namespace. Raises EmbeddedError if neither is possible.
+    the owner of the files inside a user namespace, as does a user without a name, whom initdb refuses. Raises
+    EmbeddedError if none of it is possible.
     """
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and _has_name(os.geteuid()):
         return Identity()
     nobody = Identity(uid=_NOBODY)
-    if _runs(nobody, ["test", "-x", directory]) and all(_runs(nobody, [path, "--version"]) for path in programs):
+    if os.geteuid() == 0 and _reaches(nobody, programs, directory):
         return nobody
     namespace = Identity(own_namespace=True)
-    if all(_runs(namespace, [path, "--version"]) for path in programs):
+    if _reaches(namespace, programs, directory):
         return namespace
     raise EmbeddedError(
-        f"PostgreSQL does not run as root, user {_NOBODY} can not reach {directory} and the virtual environment, and "
-        "user namespaces are not allowed here. Move the checkout to a directory that others may enter (not /root), "
-        "run as an ordinary user, or set DATABASE_URL and REDIS_URL."
+        f"PostgreSQL runs neither as root nor as a user without a name, user {_NOBODY} can not reach {directory} and "
+        "the virtual environment, and user namespaces are not allowed here. Move the checkout to a directory that "
+        "others may enter (not /root), run as an ordinary user, or set DATABASE_URL and REDIS_URL."
     )
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def _reaches(identity: Identity, programs: Sequence[Path], directory: Path) -> bool:
+    return _runs(identity, ["test", "-x", directory]) and all(_runs(identity, [path, "--version"]) for path in programs)
 
 
 def _runs(identity: Identity, command: Sequence[str | Path]) -> bool:

@@ -45,7 +45,9 @@ class EmbeddedServers:
     def start(self) -> None:
         """Start the servers. Raises EmbeddedError with the reason; nothing is left running then."""
         run_dir = self._data_dir / "run"
-        self._data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        if not self._data_dir.exists():
+            self._data_dir.mkdir(parents=True)
+            self._data_dir.chmod(0o711)  # whatever the umask: root's servers run as another user, who has to get in
         run_dir.mkdir(mode=0o700, exist_ok=True)
         self._take_lock(run_dir / "embedded.lock")
         try:
