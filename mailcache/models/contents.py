@@ -59,7 +59,7 @@ class Content(models.Model):
     bodystructure = models.BinaryField()
     bodystructure_utf8 = models.BinaryField(null=True)
     sections = models.BinaryField(help_text="Packed part offsets: mailcache.mime.sections.SectionTable.")
-    listing_headers = models.BinaryField()
+    listing_headers = models.BinaryField(null=True, help_text="Null where the header has too many of them.")
 
     message_id = models.TextField(blank=True)
     in_reply_to = models.TextField(blank=True)

@@ -142,7 +142,8 @@ class Framer:
                 self._close_literal()
             line = self._take_line()
             if line is None:
-                return self._check_length()
+                self._check_length()
+                return None
             event = self._line(line)
             if event is not None:
                 return event

@@ -1,0 +1,61 @@
+"""ENVELOPE (RFC 3501 7.4.2), rendered from header fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mailcache.mime.addresses import Address, parse_addresses
+from mailcache.mime.headers import Field, unfold
+from mailcache.wire.strings import render_nstring, render_nstring_utf8
+
+Render = Callable[[bytes | None], bytes]
+
+_ADDRESS_FIELDS = (b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc")
+
+
+def render_envelope(fields: Sequence[Field], render: Render = render_nstring) -> bytes:
+    """Return the envelope of a header in parentheses; ``render`` decides about 8-bit strings."""
+    texts: dict[bytes, bytes] = {}
+    lists: dict[bytes, tuple[Address, ...]] = {}
+    for field in fields:
+        if field.name in _ADDRESS_FIELDS:
+            # Dovecot joins the addresses of repeated fields.
+            lists[field.name] = lists.get(field.name, ()) + parse_addresses(field.value)
+        elif field.name in (b"date", b"subject", b"in-reply-to", b"message-id"):
+            texts.setdefault(field.name, unfold(field.value))
+    sender = lists.get(b"from", ())
+    rendered = [
+        _text(texts.get(b"date"), render),
+        _text(texts.get(b"subject"), render),
+        _addresses(sender, render),
+        _addresses(lists.get(b"sender") or sender, render),
+        _addresses(lists.get(b"reply-to") or sender, render),
+        *(_addresses(lists.get(name, ()), render) for name in (b"to", b"cc", b"bcc")),
+        _text(texts.get(b"in-reply-to"), render),
+        _text(texts.get(b"message-id"), render),
+    ]
+    return b"(" + b" ".join(rendered) + b")"
+
+
+def render_envelope_utf8(fields: Sequence[Field]) -> bytes:
+    """Return the envelope for a connection that takes UTF-8 (RFC 6855)."""
+    return render_envelope(fields, render_nstring_utf8)
+
+
+def _text(value: bytes | None, render: Render) -> bytes:
+    return render(None if value is None else without_nul(value))
+
+
+def _addresses(addresses: Sequence[Address], render: Render) -> bytes:
+    if not addresses:
+        return b"NIL"
+    return b"(" + b"".join(_address(address, render) for address in addresses) + b")"
+
+
+def _address(address: Address, render: Render) -> bytes:
+    return b"(" + b" ".join(_text(part, render) for part in address) + b")"
+
+
+def without_nul(value: bytes) -> bytes:
+    """Return ``value`` with what no IMAP string may hold (NUL) made 0x80, as Dovecot does."""
+    return value.replace(b"\0", b"\x80") if b"\0" in value else value
