@@ -102,7 +102,7 @@ def end_leftover(pid: int, *, program: str, directory: Path, steps: Sequence[tup
     if not _is_ours(pid, program, directory):
         return
     # It was told to stop when its launcher died, and is probably at it.
-    for number, seconds in ((None, 5.0), *steps, (signal.SIGKILL, 10.0)):
+    for number, seconds in ((None, 1.0), *steps, (signal.SIGKILL, 10.0)):
         if number is not None:
             try:
                 os.kill(pid, number)
