@@ -71,6 +71,20 @@ def publish(mailbox_id: int, modseq: int) -> None:
     _publisher().publish(Wakeup(mailbox_id, modseq))
 
 
+def is_redis_reachable() -> bool:
+    """Tell whether Redis answers; asks with a connection of its own, within a second."""
+    client = redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5, retry=Retry(NoBackoff(), 0)
+    )
+    try:
+        return bool(client.ping())
+    except (RedisError, OSError) as error:
+        logger.warning("Redis does not answer: %s", error)
+        return False
+    finally:
+        client.close()
+
+
 async def listen() -> AsyncIterator[Wakeup]:
     """Yield wake-ups for ever, connecting again whenever the connection is lost."""
     while True:
