@@ -1,0 +1,25 @@
+"""Fixtures of real servers; loaded by tests/conftest.py."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.dovecot import Dovecot, new_user, running_dovecot
+
+
+@pytest.fixture(scope="session")
+def dovecot() -> Iterator[Dovecot]:
+    """One Dovecot for the whole session; take a new user for each test."""
+    # Not below pytest's own directory: Dovecot's processes run as users that may not enter it.
+    with running_dovecot(Path(tempfile.mkdtemp(prefix="imapped-dovecot-"))) as server:
+        yield server
+
+
+@pytest.fixture
+def upstream_user() -> str:
+    """A user name that no other test uses."""
+    return new_user()
