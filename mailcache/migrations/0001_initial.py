@@ -11,442 +11,887 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='SealingKey',
+            name="SealingKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('salt', models.BinaryField()),
-                ('check_value', models.BinaryField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("salt", models.BinaryField()),
+                ("check_value", models.BinaryField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
         ),
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('email', models.EmailField(max_length=254)),
-                ('is_active', models.BooleanField(default=True, verbose_name='may log in')),
-                ('is_staff', models.BooleanField(default=False, help_text='May use this console.', verbose_name='operator')),
-                ('auth_version', models.PositiveIntegerField(default=1, help_text='Raised by every change that must end cached logins and open sessions.')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                ("email", models.EmailField(max_length=254)),
+                ("is_active", models.BooleanField(default=True, verbose_name="may log in")),
+                (
+                    "is_staff",
+                    models.BooleanField(default=False, help_text="May use this console.", verbose_name="operator"),
+                ),
+                (
+                    "auth_version",
+                    models.PositiveIntegerField(
+                        default=1, help_text="Raised by every change that must end cached logins and open sessions."
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Account',
+            name="Account",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('address', models.EmailField(max_length=254, verbose_name='e-mail address')),
-                ('display_name', models.CharField(blank=True, max_length=200)),
-                ('host', models.CharField(max_length=253, verbose_name='upstream host')),
-                ('port', models.PositiveIntegerField(default=993, verbose_name='upstream port')),
-                ('tls_mode', models.CharField(choices=[('tls', 'TLS from the first byte'), ('starttls', 'STARTTLS'), ('plain', 'none (plaintext)')], default='tls', max_length=10, verbose_name='TLS mode')),
-                ('auth_method', models.CharField(choices=[('login', 'LOGIN'), ('plain', 'AUTHENTICATE PLAIN')], default='login', max_length=20)),
-                ('username', models.CharField(max_length=254, verbose_name='upstream user name')),
-                ('sealed_secret', models.BinaryField()),
-                ('state', models.CharField(choices=[('active', 'active'), ('failing', 'failing, retried'), ('auth_failed', 'credentials refused')], default='active', editable=False, max_length=20)),
-                ('state_reason', models.TextField(blank=True, editable=False)),
-                ('failures', models.PositiveIntegerField(default=0, editable=False, help_text='Failed runs in a row; sets the next delay.')),
-                ('next_sync_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('last_synced_at', models.DateTimeField(editable=False, null=True)),
-                ('sync_paused', models.BooleanField(default=False)),
-                ('replay_paused', models.BooleanField(default=False)),
-                ('quota_bytes', models.BigIntegerField(default=mailcache.models.accounts._default_quota)),
-                ('used_bytes', models.BigIntegerField(default=0, editable=False)),
-                ('body_policy', models.CharField(choices=[('all', 'everything')], default='all', max_length=10)),
-                ('profile', models.CharField(blank=True, editable=False, max_length=50, verbose_name='provider profile')),
-                ('last_uidvalidity', models.BigIntegerField(default=0, editable=False, help_text='The largest UIDVALIDITY given to a mailbox of this account.')),
-                ('settlements', models.BigIntegerField(default=0, editable=False, help_text='Counts settled mutations: tells which reads of the upstream came after.')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("address", models.EmailField(max_length=254, verbose_name="e-mail address")),
+                ("display_name", models.CharField(blank=True, max_length=200)),
+                ("host", models.CharField(max_length=253, verbose_name="upstream host")),
+                ("port", models.PositiveIntegerField(default=993, verbose_name="upstream port")),
+                (
+                    "tls_mode",
+                    models.CharField(
+                        choices=[
+                            ("tls", "TLS from the first byte"),
+                            ("starttls", "STARTTLS"),
+                            ("plain", "none (plaintext)"),
+                        ],
+                        default="tls",
+                        max_length=10,
+                        verbose_name="TLS mode",
+                    ),
+                ),
+                (
+                    "auth_method",
+                    models.CharField(
+                        choices=[("login", "LOGIN"), ("plain", "AUTHENTICATE PLAIN")], default="login", max_length=20
+                    ),
+                ),
+                ("username", models.CharField(max_length=254, verbose_name="upstream user name")),
+                ("sealed_secret", models.BinaryField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("active", "active"),
+                            ("failing", "failing, retried"),
+                            ("auth_failed", "credentials refused"),
+                        ],
+                        default="active",
+                        editable=False,
+                        max_length=20,
+                    ),
+                ),
+                ("state_reason", models.TextField(blank=True, editable=False)),
+                (
+                    "failures",
+                    models.PositiveIntegerField(
+                        default=0, editable=False, help_text="Failed runs in a row; sets the next delay."
+                    ),
+                ),
+                ("next_sync_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("last_synced_at", models.DateTimeField(editable=False, null=True)),
+                ("sync_paused", models.BooleanField(default=False)),
+                ("replay_paused", models.BooleanField(default=False)),
+                ("quota_bytes", models.BigIntegerField(default=mailcache.models.accounts._default_quota)),
+                ("used_bytes", models.BigIntegerField(default=0, editable=False)),
+                ("body_policy", models.CharField(choices=[("all", "everything")], default="all", max_length=10)),
+                (
+                    "profile",
+                    models.CharField(blank=True, editable=False, max_length=50, verbose_name="provider profile"),
+                ),
+                (
+                    "last_uidvalidity",
+                    models.BigIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="The largest UIDVALIDITY given to a mailbox of this account.",
+                    ),
+                ),
+                (
+                    "settlements",
+                    models.BigIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="Counts settled mutations: tells which reads of the upstream came after.",
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="accounts",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='user',
-            name='root_account',
-            field=models.ForeignKey(blank=True, help_text='The account whose mailboxes stand at the root; the others are under Accounts/.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='mailcache.account'),
+            model_name="user",
+            name="root_account",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="The account whose mailboxes stand at the root; the others are under Accounts/.",
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="mailcache.account",
+            ),
         ),
         migrations.CreateModel(
-            name='AppPassword',
+            name="AppPassword",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('label', models.CharField(max_length=100)),
-                ('hash', models.CharField(editable=False, max_length=255)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, null=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='app_passwords', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("label", models.CharField(max_length=100)),
+                ("hash", models.CharField(editable=False, max_length=255)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="app_passwords",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='AuditEvent',
+            name="AuditEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('actor', models.CharField(help_text='Name as given, kept when the user is gone.', max_length=254)),
-                ('action', models.CharField(max_length=50)),
-                ('address', models.GenericIPAddressField(null=True)),
-                ('detail', models.JSONField(default=dict)),
-                ('account', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='mailcache.account')),
-                ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("actor", models.CharField(help_text="Name as given, kept when the user is gone.", max_length=254)),
+                ("action", models.CharField(max_length=50)),
+                ("address", models.GenericIPAddressField(null=True)),
+                ("detail", models.JSONField(default=dict)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="mailcache.account",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Content',
+            name="Content",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sha256', models.BinaryField()),
-                ('size', models.BigIntegerField()),
-                ('offset', models.BigIntegerField(default=0, help_text='Where the message begins in its segment.')),
-                ('inline', models.BinaryField(help_text='The bytes themselves, until they are packed into a segment.', null=True)),
-                ('rendering_version', models.PositiveSmallIntegerField()),
-                ('header_size', models.BigIntegerField()),
-                ('envelope', models.BinaryField()),
-                ('envelope_utf8', models.BinaryField(help_text='Null where it equals the ASCII rendering.', null=True)),
-                ('body', models.BinaryField()),
-                ('body_utf8', models.BinaryField(null=True)),
-                ('bodystructure', models.BinaryField()),
-                ('bodystructure_utf8', models.BinaryField(null=True)),
-                ('sections', models.BinaryField(help_text='Packed part offsets: mailcache.mime.sections.SectionTable.')),
-                ('listing_headers', models.BinaryField(help_text='Null where the header has too many of them.', null=True)),
-                ('message_id', models.TextField(blank=True)),
-                ('in_reply_to', models.TextField(blank=True)),
-                ('references', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list, size=None)),
-                ('subject', models.TextField(blank=True)),
-                ('base_subject', models.TextField(blank=True)),
-                ('sort_from', models.TextField(blank=True)),
-                ('sort_to', models.TextField(blank=True)),
-                ('sort_cc', models.TextField(blank=True)),
-                ('sent_at', models.DateTimeField(null=True)),
-                ('preview', models.TextField(blank=True)),
-                ('has_attachment', models.BooleanField(default=False)),
-                ('defects', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list, size=None)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("sha256", models.BinaryField()),
+                ("size", models.BigIntegerField()),
+                ("offset", models.BigIntegerField(default=0, help_text="Where the message begins in its segment.")),
+                (
+                    "inline",
+                    models.BinaryField(
+                        help_text="The bytes themselves, until they are packed into a segment.", null=True
+                    ),
+                ),
+                ("rendering_version", models.PositiveSmallIntegerField()),
+                ("header_size", models.BigIntegerField()),
+                ("envelope", models.BinaryField()),
+                ("envelope_utf8", models.BinaryField(help_text="Null where it equals the ASCII rendering.", null=True)),
+                ("body", models.BinaryField()),
+                ("body_utf8", models.BinaryField(null=True)),
+                ("bodystructure", models.BinaryField()),
+                ("bodystructure_utf8", models.BinaryField(null=True)),
+                (
+                    "sections",
+                    models.BinaryField(help_text="Packed part offsets: mailcache.mime.sections.SectionTable."),
+                ),
+                (
+                    "listing_headers",
+                    models.BinaryField(help_text="Null where the header has too many of them.", null=True),
+                ),
+                ("message_id", models.TextField(blank=True)),
+                ("in_reply_to", models.TextField(blank=True)),
+                (
+                    "references",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list, size=None),
+                ),
+                ("subject", models.TextField(blank=True)),
+                ("base_subject", models.TextField(blank=True)),
+                ("sort_from", models.TextField(blank=True)),
+                ("sort_to", models.TextField(blank=True)),
+                ("sort_cc", models.TextField(blank=True)),
+                ("sent_at", models.DateTimeField(null=True)),
+                ("preview", models.TextField(blank=True)),
+                ("has_attachment", models.BooleanField(default=False)),
+                (
+                    "defects",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list, size=None),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="mailcache.account",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Lease',
+            name="Lease",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('sync', 'sync'), ('replay', 'replay'), ('watch', 'watch')], max_length=10)),
-                ('holder', models.CharField(max_length=200)),
-                ('generation', models.BigIntegerField(default=1)),
-                ('expires_at', models.DateTimeField()),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='leases', to='mailcache.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("sync", "sync"), ("replay", "replay"), ("watch", "watch")], max_length=10
+                    ),
+                ),
+                ("holder", models.CharField(max_length=200)),
+                ("generation", models.BigIntegerField(default=1)),
+                ("expires_at", models.DateTimeField()),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="leases",
+                        to="mailcache.account",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Mailbox',
+            name="Mailbox",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text='Our name: Unicode, "/" between levels.', max_length=1000)),
-                ('selectable', models.BooleanField(default=True)),
-                ('subscribed', models.BooleanField(default=True)),
-                ('role', models.CharField(blank=True, choices=[('', '-'), ('inbox', 'INBOX'), ('all', '\\All'), ('archive', '\\Archive'), ('drafts', '\\Drafts'), ('flagged', '\\Flagged'), ('junk', '\\Junk'), ('sent', '\\Sent'), ('trash', '\\Trash')], default='', max_length=10)),
-                ('uidvalidity', models.BigIntegerField(editable=False)),
-                ('uidnext', models.BigIntegerField(default=1, editable=False)),
-                ('highestmodseq', models.BigIntegerField(default=1, editable=False)),
-                ('journal_floor', models.BigIntegerField(default=1, editable=False)),
-                ('recent_uid', models.BigIntegerField(default=1, editable=False, help_text='The first UID that no session was told of as \\Recent.')),
-                ('messages', models.BigIntegerField(default=0, editable=False)),
-                ('unseen', models.BigIntegerField(default=0, editable=False)),
-                ('deleted', models.BigIntegerField(default=0, editable=False)),
-                ('bytes', models.BigIntegerField(default=0, editable=False)),
-                ('upstream_name', models.BinaryField(help_text='The name as the upstream spells it on the wire.', null=True)),
-                ('upstream_delimiter', models.CharField(blank=True, editable=False, max_length=1)),
-                ('upstream_uidvalidity', models.BigIntegerField(editable=False, null=True)),
-                ('upstream_mailbox_id', models.CharField(blank=True, editable=False, max_length=255)),
-                ('missed_lists', models.PositiveSmallIntegerField(default=0, editable=False, help_text='Complete LIST answers in a row that did not name this mailbox.')),
-                ('sync_paused_reason', models.TextField(blank=True, editable=False)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='mailboxes', to='mailcache.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(help_text='Our name: Unicode, "/" between levels.', max_length=1000)),
+                ("selectable", models.BooleanField(default=True)),
+                ("subscribed", models.BooleanField(default=True)),
+                (
+                    "role",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("", "-"),
+                            ("inbox", "INBOX"),
+                            ("all", "\\All"),
+                            ("archive", "\\Archive"),
+                            ("drafts", "\\Drafts"),
+                            ("flagged", "\\Flagged"),
+                            ("junk", "\\Junk"),
+                            ("sent", "\\Sent"),
+                            ("trash", "\\Trash"),
+                        ],
+                        default="",
+                        max_length=10,
+                    ),
+                ),
+                ("uidvalidity", models.BigIntegerField(editable=False)),
+                ("uidnext", models.BigIntegerField(default=1, editable=False)),
+                ("highestmodseq", models.BigIntegerField(default=1, editable=False)),
+                ("journal_floor", models.BigIntegerField(default=1, editable=False)),
+                (
+                    "recent_uid",
+                    models.BigIntegerField(
+                        default=1, editable=False, help_text="The first UID that no session was told of as \\Recent."
+                    ),
+                ),
+                ("messages", models.BigIntegerField(default=0, editable=False)),
+                ("unseen", models.BigIntegerField(default=0, editable=False)),
+                ("deleted", models.BigIntegerField(default=0, editable=False)),
+                ("bytes", models.BigIntegerField(default=0, editable=False)),
+                (
+                    "upstream_name",
+                    models.BinaryField(help_text="The name as the upstream spells it on the wire.", null=True),
+                ),
+                ("upstream_delimiter", models.CharField(blank=True, editable=False, max_length=1)),
+                ("upstream_uidvalidity", models.BigIntegerField(editable=False, null=True)),
+                ("upstream_mailbox_id", models.CharField(blank=True, editable=False, max_length=255)),
+                (
+                    "missed_lists",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="Complete LIST answers in a row that did not name this mailbox.",
+                    ),
+                ),
+                ("sync_paused_reason", models.TextField(blank=True, editable=False)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="mailboxes",
+                        to="mailcache.account",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'mailboxes',
+                "verbose_name_plural": "mailboxes",
             },
         ),
         migrations.CreateModel(
-            name='Change',
+            name="Change",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('modseq', models.BigIntegerField()),
-                ('appeared', models.TextField(blank=True)),
-                ('changed', models.TextField(blank=True)),
-                ('expunged', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.account')),
-                ('mailbox', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.mailbox')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("modseq", models.BigIntegerField()),
+                ("appeared", models.TextField(blank=True)),
+                ("changed", models.TextField(blank=True)),
+                ("expunged", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="mailcache.account",
+                    ),
+                ),
+                (
+                    "mailbox",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="mailcache.mailbox",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.BigIntegerField()),
-                ('flags', models.SmallIntegerField(default=0, help_text='Bit mask: mailcache.flags.SystemFlag.')),
-                ('keywords', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, default=list, size=None)),
-                ('modseq', models.BigIntegerField()),
-                ('internal_date', models.DateTimeField()),
-                ('internal_zone', models.SmallIntegerField(default=0, help_text='Minutes east of UTC in which the date is shown.')),
-                ('saved_date', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('size', models.BigIntegerField(help_text='RFC822.SIZE in octets.')),
-                ('emailid', models.CharField(blank=True, max_length=64)),
-                ('threadid', models.CharField(blank=True, max_length=64)),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.account')),
-                ('content', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='messages', to='mailcache.content')),
-                ('mailbox', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.mailbox')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uid", models.BigIntegerField()),
+                ("flags", models.SmallIntegerField(default=0, help_text="Bit mask: mailcache.flags.SystemFlag.")),
+                (
+                    "keywords",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.TextField(), blank=True, default=list, size=None
+                    ),
+                ),
+                ("modseq", models.BigIntegerField()),
+                ("internal_date", models.DateTimeField()),
+                (
+                    "internal_zone",
+                    models.SmallIntegerField(default=0, help_text="Minutes east of UTC in which the date is shown."),
+                ),
+                ("saved_date", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("size", models.BigIntegerField(help_text="RFC822.SIZE in octets.")),
+                ("emailid", models.CharField(blank=True, max_length=64)),
+                ("threadid", models.CharField(blank=True, max_length=64)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="mailcache.account",
+                    ),
+                ),
+                (
+                    "content",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="messages",
+                        to="mailcache.content",
+                    ),
+                ),
+                (
+                    "mailbox",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="mailcache.mailbox",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Mutation',
+            name="Mutation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('store', 'change flags')], max_length=20)),
-                ('add_flags', models.SmallIntegerField(default=0)),
-                ('remove_flags', models.SmallIntegerField(default=0)),
-                ('add_keywords', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, default=list, size=None)),
-                ('remove_keywords', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, default=list, size=None)),
-                ('arguments', models.JSONField(blank=True, default=dict)),
-                ('state', models.CharField(choices=[('pending', 'waiting'), ('sent', 'sent, outcome not yet known'), ('settled', 'done upstream, not yet read back'), ('parked', 'parked')], default='pending', max_length=10)),
-                ('settlement', models.BigIntegerField(help_text="The account's count of settlements when this one settled.", null=True)),
-                ('noted', models.JSONField(blank=True, default=dict, help_text='What was noted upstream before it was sent.')),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('next_try_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('last_error', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.account')),
-                ('depends_on', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='mailcache.mutation')),
-                ('mailbox', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.mailbox')),
-                ('message', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='mutations', to='mailcache.message')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kind", models.CharField(choices=[("store", "change flags")], max_length=20)),
+                ("add_flags", models.SmallIntegerField(default=0)),
+                ("remove_flags", models.SmallIntegerField(default=0)),
+                (
+                    "add_keywords",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.TextField(), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "remove_keywords",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.TextField(), blank=True, default=list, size=None
+                    ),
+                ),
+                ("arguments", models.JSONField(blank=True, default=dict)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "waiting"),
+                            ("sent", "sent, outcome not yet known"),
+                            ("settled", "done upstream, not yet read back"),
+                            ("parked", "parked"),
+                        ],
+                        default="pending",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "settlement",
+                    models.BigIntegerField(
+                        help_text="The account's count of settlements when this one settled.", null=True
+                    ),
+                ),
+                (
+                    "noted",
+                    models.JSONField(blank=True, default=dict, help_text="What was noted upstream before it was sent."),
+                ),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("next_try_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("last_error", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="mailcache.account",
+                    ),
+                ),
+                (
+                    "depends_on",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="mailcache.mutation",
+                    ),
+                ),
+                (
+                    "mailbox",
+                    models.ForeignKey(
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="mailcache.mailbox",
+                    ),
+                ),
+                (
+                    "message",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="mutations",
+                        to="mailcache.message",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Remote',
+            name="Remote",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uidvalidity', models.BigIntegerField()),
-                ('uid', models.BigIntegerField()),
-                ('upstream_id', models.CharField(blank=True, help_text='EMAILID or X-GM-MSGID.', max_length=64)),
-                ('labels', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, default=list, size=None)),
-                ('flags', models.SmallIntegerField(default=0)),
-                ('keywords', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), blank=True, default=list, size=None)),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.account')),
-                ('mailbox', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.mailbox')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uidvalidity", models.BigIntegerField()),
+                ("uid", models.BigIntegerField()),
+                ("upstream_id", models.CharField(blank=True, help_text="EMAILID or X-GM-MSGID.", max_length=64)),
+                (
+                    "labels",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.TextField(), blank=True, default=list, size=None
+                    ),
+                ),
+                ("flags", models.SmallIntegerField(default=0)),
+                (
+                    "keywords",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.TextField(), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="mailcache.account",
+                    ),
+                ),
+                (
+                    "mailbox",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="mailcache.mailbox",
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='message',
-            name='remote',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='messages', to='mailcache.remote'),
+            model_name="message",
+            name="remote",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="messages", to="mailcache.remote"
+            ),
         ),
         migrations.CreateModel(
-            name='Listing',
+            name="Listing",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.BigIntegerField(help_text='The upstream UID, repeated here to order the work.')),
-                ('size', models.BigIntegerField(help_text='RFC822.SIZE as the upstream said it.')),
-                ('header', models.BinaryField(null=True)),
-                ('envelope', models.BinaryField(null=True)),
-                ('envelope_utf8', models.BinaryField(null=True)),
-                ('listing_headers', models.BinaryField(null=True)),
-                ('upstream_structure', models.BinaryField(null=True)),
-                ('attempts', models.PositiveSmallIntegerField(default=0)),
-                ('parked_reason', models.TextField(blank=True)),
-                ('retry_at', models.DateTimeField(null=True)),
-                ('wanted_at', models.DateTimeField(help_text='A client waits for these bytes since then.', null=True)),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.account')),
-                ('mailbox', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.mailbox')),
-                ('remote', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='listings', to='mailcache.remote')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uid", models.BigIntegerField(help_text="The upstream UID, repeated here to order the work.")),
+                ("size", models.BigIntegerField(help_text="RFC822.SIZE as the upstream said it.")),
+                ("header", models.BinaryField(null=True)),
+                ("envelope", models.BinaryField(null=True)),
+                ("envelope_utf8", models.BinaryField(null=True)),
+                ("listing_headers", models.BinaryField(null=True)),
+                ("upstream_structure", models.BinaryField(null=True)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("parked_reason", models.TextField(blank=True)),
+                ("retry_at", models.DateTimeField(null=True)),
+                ("wanted_at", models.DateTimeField(help_text="A client waits for these bytes since then.", null=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="mailcache.account",
+                    ),
+                ),
+                (
+                    "mailbox",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="mailcache.mailbox",
+                    ),
+                ),
+                (
+                    "remote",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="listings", to="mailcache.remote"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Segment',
+            name="Segment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text='Name in the object store.', max_length=200)),
-                ('size', models.BigIntegerField()),
-                ('dead_bytes', models.BigIntegerField(default=0)),
-                ('state', models.CharField(choices=[('live', 'live'), ('dead', 'waiting for its grace to end')], default='live', max_length=10)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(help_text="Name in the object store.", max_length=200)),
+                ("size", models.BigIntegerField()),
+                ("dead_bytes", models.BigIntegerField(default=0)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("live", "live"), ("dead", "waiting for its grace to end")],
+                        default="live",
+                        max_length=10,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="mailcache.account",
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='content',
-            name='segment',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='contents', to='mailcache.segment'),
+            model_name="content",
+            name="segment",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.PROTECT, related_name="contents", to="mailcache.segment"
+            ),
         ),
         migrations.AddIndex(
-            model_name='account',
-            index=models.Index(fields=['next_sync_at'], name='account_next_sync'),
+            model_name="account",
+            index=models.Index(fields=["next_sync_at"], name="account_next_sync"),
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.UniqueConstraint(fields=('user', 'address'), name='account_address_unique'),
+            model_name="account",
+            constraint=models.UniqueConstraint(fields=("user", "address"), name="account_address_unique"),
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(('port__range', (1, 65535))), name='account_port_range'),
+            model_name="account",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("port__range", (1, 65535))), name="account_port_range"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(('tls_mode__in', ['tls', 'starttls', 'plain'])), name='account_tls_mode'),
+            model_name="account",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("tls_mode__in", ["tls", "starttls", "plain"])), name="account_tls_mode"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(('auth_method__in', ['login', 'plain'])), name='account_auth_method'),
+            model_name="account",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("auth_method__in", ["login", "plain"])), name="account_auth_method"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['active', 'failing', 'auth_failed'])), name='account_state'),
+            model_name="account",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("state__in", ["active", "failing", "auth_failed"])), name="account_state"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='account',
-            constraint=models.CheckConstraint(condition=models.Q(('used_bytes__gte', 0)), name='account_used_bytes_positive'),
+            model_name="account",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("used_bytes__gte", 0)), name="account_used_bytes_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='user',
-            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('email'), name='user_email_unique'),
+            model_name="user",
+            constraint=models.UniqueConstraint(
+                django.db.models.functions.text.Lower("email"), name="user_email_unique"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apppassword',
-            constraint=models.UniqueConstraint(fields=('user', 'label'), name='app_password_label_unique'),
+            model_name="apppassword",
+            constraint=models.UniqueConstraint(fields=("user", "label"), name="app_password_label_unique"),
         ),
         migrations.AddIndex(
-            model_name='auditevent',
-            index=models.Index(fields=['-at'], name='audit_newest_first'),
+            model_name="auditevent",
+            index=models.Index(fields=["-at"], name="audit_newest_first"),
         ),
         migrations.AddConstraint(
-            model_name='lease',
-            constraint=models.UniqueConstraint(fields=('account', 'kind'), name='lease_kind_unique'),
+            model_name="lease",
+            constraint=models.UniqueConstraint(fields=("account", "kind"), name="lease_kind_unique"),
         ),
         migrations.AddConstraint(
-            model_name='lease',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['sync', 'replay', 'watch'])), name='lease_kind'),
+            model_name="lease",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind__in", ["sync", "replay", "watch"])), name="lease_kind"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='mailbox',
-            constraint=models.UniqueConstraint(fields=('account', 'name'), name='mailbox_name_unique'),
+            model_name="mailbox",
+            constraint=models.UniqueConstraint(fields=("account", "name"), name="mailbox_name_unique"),
         ),
         migrations.AddConstraint(
-            model_name='mailbox',
-            constraint=models.UniqueConstraint(fields=('account', 'upstream_name'), name='mailbox_upstream_name_unique'),
+            model_name="mailbox",
+            constraint=models.UniqueConstraint(
+                fields=("account", "upstream_name"), name="mailbox_upstream_name_unique"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='mailbox',
-            constraint=models.CheckConstraint(condition=models.Q(('uidvalidity__range', (1, 4294967295))), name='mailbox_uidvalidity'),
+            model_name="mailbox",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("uidvalidity__range", (1, 4294967295))), name="mailbox_uidvalidity"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='mailbox',
-            constraint=models.CheckConstraint(condition=models.Q(('uidnext__range', (1, 4294967295))), name='mailbox_uidnext'),
+            model_name="mailbox",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("uidnext__range", (1, 4294967295))), name="mailbox_uidnext"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='mailbox',
-            constraint=models.CheckConstraint(condition=models.Q(('bytes__gte', 0), ('deleted__gte', 0), ('messages__gte', 0), ('unseen__gte', 0)), name='mailbox_counters_positive'),
+            model_name="mailbox",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("bytes__gte", 0), ("deleted__gte", 0), ("messages__gte", 0), ("unseen__gte", 0)),
+                name="mailbox_counters_positive",
+            ),
         ),
         migrations.AddIndex(
-            model_name='change',
-            index=models.Index(fields=['created_at'], name='change_created_at'),
+            model_name="change",
+            index=models.Index(fields=["created_at"], name="change_created_at"),
         ),
         migrations.AddConstraint(
-            model_name='change',
-            constraint=models.UniqueConstraint(fields=('account', 'mailbox', 'modseq'), name='change_modseq_unique'),
+            model_name="change",
+            constraint=models.UniqueConstraint(fields=("account", "mailbox", "modseq"), name="change_modseq_unique"),
         ),
         migrations.AddIndex(
-            model_name='mutation',
-            index=models.Index(fields=['account', 'mailbox'], name='mutation_mailbox'),
+            model_name="mutation",
+            index=models.Index(fields=["account", "mailbox"], name="mutation_mailbox"),
         ),
         migrations.AddIndex(
-            model_name='mutation',
-            index=models.Index(condition=models.Q(('state__in', ['pending', 'sent'])), fields=['account', 'next_try_at'], name='mutation_due'),
+            model_name="mutation",
+            index=models.Index(
+                condition=models.Q(("state__in", ["pending", "sent"])),
+                fields=["account", "next_try_at"],
+                name="mutation_due",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='mutation',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['store'])), name='mutation_kind'),
+            model_name="mutation",
+            constraint=models.CheckConstraint(condition=models.Q(("kind__in", ["store"])), name="mutation_kind"),
         ),
         migrations.AddConstraint(
-            model_name='mutation',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['pending', 'sent', 'settled', 'parked'])), name='mutation_state'),
+            model_name="mutation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("state__in", ["pending", "sent", "settled", "parked"])), name="mutation_state"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='mutation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'store'), _negated=True), models.Q(('mailbox__isnull', False), ('message__isnull', False)), _connector='OR'), name='mutation_store_names_a_message'),
+            model_name="mutation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("kind", "store"), _negated=True),
+                    models.Q(("mailbox__isnull", False), ("message__isnull", False)),
+                    _connector="OR",
+                ),
+                name="mutation_store_names_a_message",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='remote',
-            constraint=models.UniqueConstraint(fields=('account', 'mailbox', 'uidvalidity', 'uid'), name='remote_uid_unique'),
+            model_name="remote",
+            constraint=models.UniqueConstraint(
+                fields=("account", "mailbox", "uidvalidity", "uid"), name="remote_uid_unique"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='remote',
-            constraint=models.CheckConstraint(condition=models.Q(('uid__range', (1, 4294967295))), name='remote_uid_range'),
+            model_name="remote",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("uid__range", (1, 4294967295))), name="remote_uid_range"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(fields=('account', 'mailbox', 'uid'), name='message_uid_unique'),
+            model_name="message",
+            constraint=models.UniqueConstraint(fields=("account", "mailbox", "uid"), name="message_uid_unique"),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('uid__range', (1, 4294967295))), name='message_uid_range'),
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("uid__range", (1, 4294967295))), name="message_uid_range"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('flags__range', (0, 31))), name='message_flags_range'),
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("flags__range", (0, 31))), name="message_flags_range"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('size__gte', 0)), name='message_size_positive'),
+            model_name="message",
+            constraint=models.CheckConstraint(condition=models.Q(("size__gte", 0)), name="message_size_positive"),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('content__isnull', False), ('remote__isnull', False), _connector='OR'), name='message_has_content_or_remote'),
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("content__isnull", False), ("remote__isnull", False), _connector="OR"),
+                name="message_has_content_or_remote",
+            ),
         ),
         migrations.AddIndex(
-            model_name='listing',
-            index=models.Index(fields=['account', 'mailbox', '-uid'], name='listing_newest_first'),
+            model_name="listing",
+            index=models.Index(fields=["account", "mailbox", "-uid"], name="listing_newest_first"),
         ),
         migrations.AddIndex(
-            model_name='listing',
-            index=models.Index(condition=models.Q(('header__isnull', True)), fields=['account', 'mailbox', '-uid'], name='listing_no_header'),
+            model_name="listing",
+            index=models.Index(
+                condition=models.Q(("header__isnull", True)),
+                fields=["account", "mailbox", "-uid"],
+                name="listing_no_header",
+            ),
         ),
         migrations.AddIndex(
-            model_name='listing',
-            index=models.Index(condition=models.Q(('wanted_at__isnull', False)), fields=['wanted_at'], name='listing_wanted'),
+            model_name="listing",
+            index=models.Index(
+                condition=models.Q(("wanted_at__isnull", False)), fields=["wanted_at"], name="listing_wanted"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='listing',
-            constraint=models.UniqueConstraint(fields=('account', 'remote'), name='listing_remote_unique'),
+            model_name="listing",
+            constraint=models.UniqueConstraint(fields=("account", "remote"), name="listing_remote_unique"),
         ),
         migrations.AddConstraint(
-            model_name='segment',
-            constraint=models.UniqueConstraint(fields=('account', 'name'), name='segment_name_unique'),
+            model_name="segment",
+            constraint=models.UniqueConstraint(fields=("account", "name"), name="segment_name_unique"),
         ),
         migrations.AddConstraint(
-            model_name='segment',
-            constraint=models.CheckConstraint(condition=models.Q(('dead_bytes__gte', 0), ('dead_bytes__lte', models.F('size'))), name='segment_dead_bytes_range'),
+            model_name="segment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("dead_bytes__gte", 0), ("dead_bytes__lte", models.F("size"))),
+                name="segment_dead_bytes_range",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='content',
-            constraint=models.UniqueConstraint(fields=('account', 'sha256'), name='content_sha256_unique'),
+            model_name="content",
+            constraint=models.UniqueConstraint(fields=("account", "sha256"), name="content_sha256_unique"),
         ),
         migrations.AddConstraint(
-            model_name='content',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('inline__isnull', True), ('segment__isnull', False)), models.Q(('inline__isnull', False), ('segment__isnull', True)), _connector='OR'), name='content_bytes_in_one_place'),
+            model_name="content",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("inline__isnull", True), ("segment__isnull", False)),
+                    models.Q(("inline__isnull", False), ("segment__isnull", True)),
+                    _connector="OR",
+                ),
+                name="content_bytes_in_one_place",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='content',
-            constraint=models.CheckConstraint(condition=models.Q(('header_size__gte', 0), ('offset__gte', 0), ('size__gte', 0)), name='content_sizes_positive'),
+            model_name="content",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("header_size__gte", 0), ("offset__gte", 0), ("size__gte", 0)),
+                name="content_sizes_positive",
+            ),
         ),
     ]
