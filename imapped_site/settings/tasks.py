@@ -35,8 +35,8 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES: int | None = None
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
     # A task is a slice of at most 30 s, so one that has not been acknowledged for this long is lost and runs again.
     "visibility_timeout": 600,
-    # Queues are asked in the order in which the worker names them: urgent ones never wait behind bulk.
-    "queue_order_strategy": "sorted",
+    # In turns: sync slices enqueue their successors, so in strict order bulk and index would never have theirs.
+    "queue_order_strategy": "round_robin",
     "socket_timeout": 30,
     "socket_connect_timeout": 5,
     "retry_on_timeout": True,
