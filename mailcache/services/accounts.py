@@ -15,6 +15,8 @@ from mailcache.services import leases
 from mailcache.services.leases import Fence
 from mailcache.services.sealed_secrets import seal_secret
 
+_LARGEST_PORT = 65_535
+
 
 @transaction.atomic
 def create_account(
@@ -133,6 +135,8 @@ def record_sync_failure(*, fence: Fence, state: AccountState, reason: str, next_
 
 
 def _validate(account: Account) -> None:
+    if not 1 <= account.port <= _LARGEST_PORT:
+        raise InvalidValue(f"port: {account.port} is not between 1 and {_LARGEST_PORT}")
     try:
         account.full_clean(exclude=["sealed_secret"], validate_unique=False, validate_constraints=False)
     except ValidationError as error:
