@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,11 +16,18 @@ from django.core.management.base import CommandError, OutputWrapper
 from imapped_site.embedded.errors import EmbeddedError
 from imapped_site.embedded.identity import before_exec
 from imapped_site.embedded.servers import EmbeddedServers
+from imapped_site.listeners import accepts, configured_listeners, unusable_listeners
 from imapped_site.supervisor import Child, Supervisor
 
 _LOOK_SECONDS = 1.0
 _PROBE_SECONDS = 0.1
 _NAME_WIDTH = 7
+_LISTENER_NAMES = {
+    "HTTP_BIND": "console",
+    "METRICS_BIND": "metrics",
+    "IMAP_PLAINTEXT_BIND": "IMAP",
+    "IMAP_TLS_BIND": "IMAP over TLS",
+}
 _MANAGE = str(settings.BASE_DIR / "manage.py")
 _CELERY = (sys.executable, "-m", "celery", "--quiet", "--app", "imapped_site.celery")
 
@@ -32,6 +38,8 @@ def run_foreground(output: OutputWrapper) -> None:
     with servers:
         environment = os.environ | servers.environment | {"PYTHONUNBUFFERED": "1"}
         _write(output, "run", f"starting in {settings.DATA_DIR}")
+        if unusable := unusable_listeners(configured_listeners()):
+            raise CommandError("\n".join(unusable))
         _prepare(environment)
         asyncio.run(_Tree(servers, environment, output).run())
         _write(output, "run", "stopped")
@@ -103,27 +111,13 @@ class _Tree:
 
     async def _announce_ready(self) -> None:
         """Say so when every listener accepts connections."""
-        binds = {
-            "console": settings.HTTP_BIND,
-            "IMAP": settings.IMAP_PLAINTEXT_BIND,
-            "IMAP over TLS": settings.IMAP_TLS_BIND,
-        }
-        listening = {name: bind for name, bind in binds.items() if bind is not None}
-        for host, port in listening.values():
-            while not await asyncio.to_thread(_accepts, host, port):
+        listeners = configured_listeners()
+        for bind in listeners.values():
+            while not await asyncio.to_thread(accepts, bind):
                 if await self._stopping_within(_PROBE_SECONDS):
                     return
-        addresses = ", ".join(f"{name} {host}:{port}" for name, (host, port) in listening.items())
+        addresses = ", ".join(f"{_LISTENER_NAMES[name]} {host}:{port}" for name, (host, port) in listeners.items())
         self._pass_on("run", f"ready: {addresses}")
-
-
-def _accepts(host: str, port: int) -> bool:
-    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
-    try:
-        socket.create_connection((anywhere.get(host, host), port), timeout=2).close()
-    except OSError:
-        return False
-    return True
 
 
 def _prepare(environment: dict[str, str]) -> None:
