@@ -66,9 +66,9 @@ down: ## Stop it; volumes stay
 	$(COMPOSE) down
 
 requirements: $(VENV)/dev.stamp ## Compile requirements/*.in to *.txt with hashes
-	set -e; for name in runtime embedded dev; do \
-		$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet $(UV_ARGS) \
-			--output-file requirements/$$name.txt requirements/$$name.in; \
+	cd requirements && for name in runtime embedded dev; do \
+		../$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet $(UV_ARGS) \
+			--output-file $$name.txt $$name.in || exit 1; \
 	done
 
 clean: ## Remove the virtual environment and caches; data/ stays
