@@ -1,0 +1,130 @@
+"""How far the sync of each mailbox has come (``Checkpoint``), and each run of it (``SyncRun``)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.utils import timezone
+
+# A run is dead when it gave no sign of life for this long, whatever its row says (field note 34).
+STALE_AFTER = timedelta(minutes=5)
+
+
+class SyncKind(models.TextChoices):
+    """What a run compares with the upstream."""
+
+    FULL = "full", "all mailboxes"
+    CHANGED = "changed", "mailboxes that the upstream spoke of"
+
+
+class SyncOutcome(models.TextChoices):
+    """How a run ended."""
+
+    RUNNING = "running", "running"
+    COMPLETED = "completed", "in step"
+    PARTLY = "partly", "in step except for some mailboxes"
+    FAILED = "failed", "failed"
+    STOPPED = "stopped", "stopped: paused, or the account changed"
+    ABANDONED = "abandoned", "its worker vanished"
+
+
+class CheckpointQuerySet(models.QuerySet["Checkpoint"]):
+    """Named reads of checkpoints."""
+
+    def wanted(self) -> CheckpointQuerySet:
+        """Mailboxes that the upstream spoke of and that were not compared since."""
+        return self.filter(wanted_at__isnull=False)
+
+
+class Checkpoint(models.Model):
+    """What the upstream said of a mailbox when all of it had last been compared with ours.
+
+    The upstream's numbers advance only when a comparison has finished: in the middle of one they would claim messages
+    that are not here. Within a comparison the rows of Remote and Listing are the position.
+    """
+
+    account = models.ForeignKey("mailcache.Account", on_delete=models.CASCADE, related_name="+", db_index=False)
+    mailbox = models.ForeignKey("mailcache.Mailbox", on_delete=models.CASCADE, related_name="checkpoints")
+    uidvalidity = models.BigIntegerField(null=True)
+    uidnext = models.BigIntegerField(null=True)
+    highestmodseq = models.BigIntegerField(null=True)
+    exists = models.BigIntegerField(null=True)
+    compared_at = models.DateTimeField(null=True, help_text="When the last finished comparison began.")
+    wanted_at = models.DateTimeField(null=True, help_text="The upstream spoke of this mailbox; not compared since.")
+    seen_empty_at = models.DateTimeField(
+        null=True, help_text="The upstream said that the mailbox is empty; it is believed when it says so again."
+    )
+    failures = models.PositiveIntegerField(default=0, help_text="Failed comparisons in a row.")
+    reason = models.TextField(blank=True, help_text="Why the last comparison failed.")
+    retry_at = models.DateTimeField(null=True, help_text="The mailbox is left alone until then.")
+
+    objects = CheckpointQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account", "mailbox"], name="checkpoint_mailbox_unique")]
+        indexes = [
+            models.Index(fields=["wanted_at"], name="checkpoint_wanted", condition=models.Q(wanted_at__isnull=False))
+        ]
+
+    def __str__(self) -> str:
+        return f"checkpoint of {self.mailbox_id}"
+
+
+class SyncRunQuerySet(models.QuerySet["SyncRun"]):
+    """Named reads of runs."""
+
+    def open(self) -> SyncRunQuerySet:
+        """Runs that have not ended, by their own account."""
+        return self.filter(finished_at__isnull=True)
+
+    def stale(self, now: datetime) -> SyncRunQuerySet:
+        """Runs that claim to run and have given no sign of life for ``STALE_AFTER``."""
+        return self.open().filter(heartbeat_at__lt=now - STALE_AFTER)
+
+
+class SyncRun(models.Model):
+    """One run: everything from "due" to "in step", in as many slices as that takes. Counters are live."""
+
+    account = models.ForeignKey("mailcache.Account", on_delete=models.CASCADE, related_name="sync_runs", db_index=False)
+    kind = models.CharField(max_length=10, choices=SyncKind)
+    outcome = models.CharField(max_length=10, choices=SyncOutcome, default=SyncOutcome.RUNNING)
+    reason = models.TextField(blank=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    heartbeat_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+    compare_since = models.DateTimeField(
+        default=timezone.now, help_text="Mailboxes compared since then are done in this run."
+    )
+    claim = models.DateTimeField(
+        null=True, help_text="Account.next_sync_at as this run left it: another value there is a newer request."
+    )
+    slices = models.PositiveIntegerField(default=0)
+    messages_added = models.BigIntegerField(default=0)
+    flags_changed = models.BigIntegerField(default=0)
+    messages_removed = models.BigIntegerField(default=0)
+    headers_added = models.BigIntegerField(default=0)
+    bodies_added = models.BigIntegerField(default=0)
+    bodies_parked = models.BigIntegerField(default=0)
+    commands = models.BigIntegerField(default=0, help_text="Commands sent to the upstream.")
+    bytes_in = models.BigIntegerField(default=0, help_text="Octets received from the upstream.")
+    bytes_out = models.BigIntegerField(default=0)
+    bodies_remaining = models.BigIntegerField(default=0, help_text="In the whole account, as of the last heartbeat.")
+
+    objects = SyncRunQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account"], name="syncrun_one_open", condition=models.Q(finished_at__isnull=True)
+            ),
+            models.CheckConstraint(condition=models.Q(kind__in=SyncKind.values), name="syncrun_kind"),
+            models.CheckConstraint(condition=models.Q(outcome__in=SyncOutcome.values), name="syncrun_outcome"),
+        ]
+        indexes = [
+            models.Index(fields=["account", "-started_at"], name="syncrun_latest"),
+            models.Index(fields=["started_at"], name="syncrun_started"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} sync of {self.account_id} at {self.started_at:%Y-%m-%d %H:%M:%S}"
