@@ -26,9 +26,17 @@ def take_config_option(arguments: list[str]) -> list[str]:
 def main() -> None:
     """Run the command named on the command line."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imapped_site.settings")
+    from django.conf import settings
     from django.core.management import execute_from_command_line
+    from django.db import OperationalError
 
-    execute_from_command_line(take_config_option(sys.argv))
+    arguments = take_config_option(sys.argv)
+    try:
+        execute_from_command_line(arguments)
+    except OperationalError as error:
+        if not settings.EMBEDDED_POSTGRES:
+            raise
+        sys.exit(f"{error}\nThe embedded PostgreSQL does not run: `make run` starts it. DATABASE_URL names another.")
 
 
 if __name__ == "__main__":

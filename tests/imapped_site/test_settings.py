@@ -94,6 +94,19 @@ def test_a_desk_needs_no_settings_and_keeps_its_key(tmp_path: Path) -> None:
     assert made.strip() not in first.stdout
 
 
+def test_a_setting_without_effect_is_told_by_the_checks(tmp_path: Path) -> None:
+    run = manage("check", DATA_DIR=str(tmp_path), SEARCH_INDEX_PATH="/old")
+    assert run.returncode == 0
+    assert "(imapped_site.W001) SEARCH_INDEX_PATH (from environment) does nothing any more" in run.stderr
+
+
+def test_a_command_without_its_database_says_how_to_start_it(tmp_path: Path) -> None:
+    run = manage("migrate", DATA_DIR=str(tmp_path))
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    assert "`make run` starts it" in run.stderr
+
+
 def test_a_toml_file_named_on_the_command_line(tmp_path: Path) -> None:
     config = tmp_path / "imapped.toml"
     config.write_text(f'data_dir = "{tmp_path}"\nimap_workers = 7\nsync_concurrency = 3\n', encoding="utf-8")
