@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from mailcache.mime.addresses import Address, parse_addresses
@@ -10,6 +11,8 @@ from mailcache.wire.strings import render_nstring, render_nstring_utf8
 
 Render = Callable[[bytes | None], bytes]
 
+_WHITE_SPACE = re.compile(rb"[ \t\r\n]+")
+_TO_ESCAPE = re.compile(rb'["\\]')
 _ADDRESS_FIELDS = (b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc")
 
 
@@ -22,11 +25,11 @@ def render_envelope(fields: Sequence[Field], render: Render = render_nstring) ->
             # Dovecot joins the addresses of repeated fields.
             lists[field.name] = lists.get(field.name, ()) + parse_addresses(field.value)
         elif field.name in (b"date", b"subject", b"in-reply-to", b"message-id"):
-            texts.setdefault(field.name, unfold(field.value))
+            texts[field.name] = field.value  # the last one of repeated fields, as Dovecot shows it
     sender = lists.get(b"from", ())
     rendered = [
         _text(texts.get(b"date"), render),
-        _text(texts.get(b"subject"), render),
+        _for_people(texts.get(b"subject"), render),
         _addresses(sender, render),
         _addresses(lists.get(b"sender") or sender, render),
         _addresses(lists.get(b"reply-to") or sender, render),
@@ -43,7 +46,7 @@ def render_envelope_utf8(fields: Sequence[Field]) -> bytes:
 
 
 def _text(value: bytes | None, render: Render) -> bytes:
-    return render(None if value is None else without_nul(value))
+    return render(None if value is None else without_nul(unfold(value)))
 
 
 def _addresses(addresses: Sequence[Address], render: Render) -> bytes:
@@ -53,7 +56,21 @@ def _addresses(addresses: Sequence[Address], render: Render) -> bytes:
 
 
 def _address(address: Address, render: Render) -> bytes:
-    return b"(" + b" ".join(_text(part, render) for part in address) + b")"
+    rest = (_text(part, render) for part in (address.route, address.mailbox, address.host))
+    return b"(" + b" ".join((_for_people(address.name, render), *rest)) + b")"
+
+
+def _for_people(value: bytes | None, render: Render) -> bytes:
+    """Return a text that people read: runs of white space are one space; as a literal unless it is plain.
+
+    Clients of old misread quoted strings with escapes, so Dovecot sends none here, and neither do we.
+    """
+    if value is None:
+        return b"NIL"
+    shown = _WHITE_SPACE.sub(b" ", without_nul(value)).strip(b" ")
+    if shown == value and not _TO_ESCAPE.search(shown):
+        return render(shown)
+    return b"{%d}\r\n%b" % (len(shown), shown) if shown else b'""'
 
 
 def without_nul(value: bytes) -> bytes:

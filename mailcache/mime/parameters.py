@@ -6,14 +6,13 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+from mailcache.mime.lexer import Lexer, LexerError
+
 MAX_PARAMETERS = 200
 
-_TOKEN = re.compile(rb"[^\x00-\x20\x7f()<>@,;:\\\"/\[\]?=]+")
-_ATTRIBUTE = re.compile(rb"[^\x00-\x20\x7f()<>@,;:\\\"/\[\]?=]+")
-# Unquoted values with characters that a token may not hold are common: they are taken to the next separator.
-_LOOSE_VALUE = re.compile(rb"[^\x00-\x20;\"()]+")
 _CONTINUED = re.compile(rb"(.+?)\*(\d{1,3})(\*?)\Z", re.DOTALL)
-_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+# An encoded word without quotes, as some senders write it: it goes on to the next separator.
+_BARE_ENCODED_WORD = re.compile(rb"=[^;\s]*")
 
 Parameters = tuple[tuple[bytes, bytes], ...]
 
@@ -50,45 +49,42 @@ class Disposition:
 
 
 def parse_content_type(value: bytes | None) -> ContentType | None:
-    """Read a Content-Type; None when there is none that makes sense (the default type applies then)."""
+    """Read a Content-Type; None when there is none. A broken one has an empty type, and no parameters."""
     if value is None:
         return None
-    cursor = _Cursor(value)
-    type_ = cursor.token()
-    cursor.skip_blanks()
-    if not type_ or not cursor.skip(b"/"):
-        return None
-    cursor.skip_blanks()
-    subtype = cursor.token()
-    if not subtype:
-        return None
-    return ContentType(type_, subtype, cursor.parameters())
+    lexer = Lexer(value)
+    lexer.skip_blanks()
+    type_ = lexer.mime_token()
+    if not lexer.skip(b"/"):
+        return ContentType(type_, b"")
+    lexer.skip_blanks()
+    subtype = lexer.mime_token()
+    return ContentType(type_, subtype, _parameters(lexer))
 
 
 def parse_disposition(value: bytes | None) -> Disposition | None:
     """Read a Content-Disposition; None when there is none."""
     if value is None:
         return None
-    cursor = _Cursor(value)
-    type_ = cursor.token()
-    return Disposition(type_, cursor.parameters()) if type_ else None
+    lexer = Lexer(value)
+    lexer.skip_blanks()
+    return Disposition(lexer.mime_token(), _parameters(lexer))
 
 
 def parse_languages(value: bytes | None) -> tuple[bytes, ...]:
     """Read a Content-Language (RFC 3282)."""
     if value is None:
         return ()
-    cursor = _Cursor(value)
+    lexer = Lexer(value)
+    lexer.skip_blanks()
     found: list[bytes] = []
-    while len(found) < MAX_PARAMETERS:
-        cursor.skip_blanks()
-        tag = cursor.token()
-        if not tag:
+    while not lexer.at_end and len(found) < MAX_PARAMETERS:
+        tag = lexer.mime_token()
+        if tag:
+            found.append(tag)
+        if not lexer.skip(b","):
             break
-        found.append(tag)
-        cursor.skip_blanks()
-        if not cursor.skip(b","):
-            break
+        lexer.skip_blanks()
     return tuple(found)
 
 
@@ -101,106 +97,36 @@ def decode_extended(value: bytes) -> tuple[str, bytes]:
     return charset.decode("ascii", errors="replace"), unquote_to_bytes(text)
 
 
-class _Cursor:
-    def __init__(self, value: bytes) -> None:
-        self.value = value
-        self.position = 0
-        self.skip_blanks()
+def _parameters(lexer: Lexer) -> Parameters:
+    """Read ``; name=value`` until the end; what is none of these is stepped over to the next semicolon."""
+    found: list[tuple[bytes, bytes]] = []
+    while len(found) < MAX_PARAMETERS:
+        semicolon = lexer.value.find(b";", lexer.position)
+        if semicolon < 0:
+            break
+        lexer.position = semicolon + 1
+        lexer.skip_blanks()
+        name = lexer.mime_token()
+        if lexer.skip(b"="):
+            lexer.skip_blanks()
+            value = _value(lexer)
+            if value is not None:
+                found.append((name, value))
+    return _join_continuations(found)
 
-    def skip(self, text: bytes) -> bool:
-        if not self.value.startswith(text, self.position):
-            return False
-        self.position += len(text)
-        return True
 
-    def skip_blanks(self) -> None:
-        """Step over white space, line ends and comments."""
-        value, length = self.value, len(self.value)
-        while self.position < length:
-            if value[self.position] in b" \t\r\n":
-                self.position += 1
-            elif value[self.position] == 0x28:
-                self.position = _after_comment(value, self.position)
-            else:
-                return
-
-    def token(self) -> bytes:
-        match = _TOKEN.match(self.value, self.position)
-        if match is None:
-            return b""
-        self.position = match.end()
-        return match[0]
-
-    def parameters(self) -> Parameters:
-        found: list[tuple[bytes, bytes]] = []
-        while len(found) < MAX_PARAMETERS:
-            semicolon = self._next_semicolon()
-            if semicolon < 0:
-                break
-            self.position = semicolon + 1
-            self.skip_blanks()
-            parameter = self._parameter()
-            if parameter is not None:
-                found.append(parameter)
-        return _join_continuations(found)
-
-    def _next_semicolon(self) -> int:
-        self.skip_blanks()
-        return self.value.find(b";", self.position)
-
-    def _parameter(self) -> tuple[bytes, bytes] | None:
-        match = _ATTRIBUTE.match(self.value, self.position)
-        if match is None:
+def _value(lexer: Lexer) -> bytes | None:
+    if lexer.peek() == b'"':
+        try:
+            return lexer.quoted_string()
+        except LexerError:
             return None
-        self.position = match.end()
-        self.skip_blanks()
-        if not self.skip(b"="):
-            return None
-        self.skip_blanks()
-        return match[0], self._value()
-
-    def _value(self) -> bytes:
-        if self.value.startswith(b'"', self.position):
-            return self._quoted()
-        match = _LOOSE_VALUE.match(self.value, self.position)
-        if match is None:
-            return b""
-        self.position = match.end()
-        return match[0]
-
-    def _quoted(self) -> bytes:
-        position = self.position + 1
-        while True:
-            quote = self.value.find(b'"', position)
-            if quote < 0:
-                raw, self.position = self.value[self.position + 1 :], len(self.value)
-                break
-            backslashes = 0
-            while self.value[quote - 1 - backslashes] == 0x5C and quote - 1 - backslashes > self.position:
-                backslashes += 1
-            if backslashes % 2 == 0:
-                raw, self.position = self.value[self.position + 1 : quote], quote + 1
-                break
-            position = quote + 1
-        raw = raw.replace(b"\r\n", b"").replace(b"\n", b"")
-        return _ESCAPE.sub(rb"\1", raw) if b"\\" in raw else raw
-
-
-def _after_comment(value: bytes, position: int) -> int:
-    depth = 0
-    length = len(value)
-    while position < length:
-        byte = value[position]
-        if byte == 0x28:
-            depth += 1
-        elif byte == 0x29:
-            depth -= 1
-        elif byte == 0x5C:
-            position += 1
-        position += 1
-        if depth == 0:
-            return position
-    return length
+    match = _BARE_ENCODED_WORD.match(lexer.value, lexer.position)
+    if match is None:
+        return lexer.mime_token() or None
+    lexer.position = match.end()
+    lexer.skip_blanks()
+    return match[0]
 
 
 def _join_continuations(found: list[tuple[bytes, bytes]]) -> Parameters:
@@ -208,20 +134,25 @@ def _join_continuations(found: list[tuple[bytes, bytes]]) -> Parameters:
     if not any(b"*" in name for name, _ in found):
         return tuple(found)
     joined: list[tuple[bytes, bytes]] = []
-    pieces: dict[bytes, dict[int, tuple[bytes, bool]]] = {}
+    pieces: dict[bytes, dict[int, tuple[bytes, bytes, bool]]] = {}
     for name, value in found:
         match = _CONTINUED.match(name)
         if match is None:
             joined.append((name, value))
         else:
-            pieces.setdefault(match[1], {})[int(match[2])] = (value, bool(match[3]))
+            pieces.setdefault(match[1], {})[int(match[2])] = (name, value, bool(match[3]))
     for name, numbered in pieces.items():
-        text, extended, number = b"", False, 0
-        while number in numbered:
-            piece, piece_extended = numbered[number]
-            text += piece
-            extended |= piece_extended
-            number += 1
-        if number:
-            joined.append((name + b"*" if extended else name, text))
+        joined += _join(name, numbered)
     return tuple(joined)
+
+
+def _join(name: bytes, numbered: dict[int, tuple[bytes, bytes, bool]]) -> list[tuple[bytes, bytes]]:
+    text, extended, number = b"", False, 0
+    while number in numbered:
+        _, piece, piece_extended = numbered.pop(number)
+        text += piece
+        extended |= piece_extended
+        number += 1
+    joined = [(name + b"*" if extended else name, text)] if number else []
+    # Pieces whose beginning is missing are shown as they came.
+    return joined + [(raw, piece) for raw, piece, _ in (numbered[key] for key in sorted(numbered))]

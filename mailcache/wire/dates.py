@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH_NUMBERS = {name.lower(): number for number, name in enumerate(_MONTHS, start=1)}
@@ -60,11 +61,16 @@ def parse_date(raw: bytes) -> date:
 def _moment(match: re.Match[bytes]) -> datetime:
     day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = match.groups()
     years = int(year) + (0 if len(year) == 4 else 2000 if int(year) < 70 else 1900)
+    # Seen: years counted from 1900, as in 0102 for 2002 (field note 44).
+    years += 1900 if 100 <= years < 200 else 0
     # A leap second is told as the second before it: datetime knows none.
     seconds = min(int(second or 0), 59)
-    return datetime(
-        years, _month(month), int(day), int(hour), int(minute), seconds, tzinfo=_zone(sign, zone_hours, zone_minutes)
-    )
+    zone = _zone(sign, zone_hours, zone_minutes)
+    moment = datetime(years, _month(month), int(day), int(hour), int(minute), seconds, tzinfo=zone)
+    # Its time in UTC, which everybody asks for sooner or later, must be within the calendar as well.
+    if not 2 <= years <= 9998:
+        raise ValueError(f"beyond the calendar: {moment}")
+    return moment
 
 
 def _month(name: bytes) -> int:
@@ -74,6 +80,7 @@ def _month(name: bytes) -> int:
     return number
 
 
+@lru_cache(maxsize=1_000)
 def _zone(sign: bytes | None, hours: bytes | None, minutes: bytes | None) -> timezone:
     if sign is None:
         return UTC

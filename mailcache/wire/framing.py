@@ -7,7 +7,7 @@ large literals go where the caller wants them, and one bad message never costs t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
@@ -38,12 +38,12 @@ class Choice(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LiteralHeader:
-    """A literal that is about to come: its size in bytes, its kind, and the text before it in the frame."""
+    """A literal that is about to come: its size in bytes, its kind, and the frame so far (to read, not to keep)."""
 
     size: int
     synchronizing: bool
     binary: bool
-    pieces: tuple[bytes | Literal, ...]
+    pieces: Sequence[bytes | Literal]
 
     @property
     def preceding(self) -> bytes:
@@ -129,9 +129,15 @@ class Framer:
         self._start = self._scanned = 0
         return dropped
 
-    def take_line(self) -> bytes | None:
-        """Return the next line as it is, ending in ``{5}`` or not: a client's answer to a continuation request."""
-        return self._take_line()
+    def take_line(self) -> bytes | TooLong | None:
+        """Return the next line as it is, ending in ``{5}`` or not: a client's answer to a continuation request.
+
+        ``TooLong`` is returned before its end has come; nothing that follows can be made sense of.
+        """
+        line = self._take_line()
+        if self.buffered > self.max_line if line is None else len(line) > self.max_line:
+            return TooLong((bytes(self._buffer[self._start :][:100])) if line is None else line[:100])
+        return line
 
     def next_event(self) -> Event | None:
         """Return the next event, or None until more bytes arrive."""
@@ -170,16 +176,17 @@ class Framer:
         return self._literal(line, match)
 
     def _literal(self, line: bytes, match: re.Match[bytes]) -> Event | None:
-        pieces = (*self._pieces, line[: match.start()])
-        header = LiteralHeader(int(match[2]), not match[3], bool(match[1]), pieces)
+        # The list itself goes into the header: a copy for each literal would cost the square of their number.
+        self._pieces.append(line[: match.start()])
+        header = LiteralHeader(int(match[2]), not match[3], bool(match[1]), self._pieces)
         over = len(self._pieces) // 2 >= self.max_literals
         choice = Choice.REFUSE if over else self.choose_literal(header)
         if choice is Choice.TEXT:
+            self._pieces.pop()
             return self._finish(line)
         if choice is Choice.REFUSE:
             self._discarding = Refused(header)
             return self._discard(match)
-        self._pieces = list(pieces)
         self._collected = bytearray() if choice is Choice.COLLECT else None
         self._sink = None if isinstance(choice, Choice) else choice
         self._open_literal(header.size)

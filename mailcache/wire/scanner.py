@@ -14,7 +14,7 @@ _ATOM = re.compile(rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+")
 # What ends an atom; 8-bit bytes do not, because servers send them raw where they should not.
 _TOLERANT_ATOM = re.compile(rb"[^\x00-\x20(){%*\"\\\x7f]+")
 _NUMBER = re.compile(rb"\d{1,20}")
-_QUOTED = re.compile(rb'"((?:[^"\\\r\n\x00]|\\.)*)"', re.DOTALL)
+_QUOTED = re.compile(rb'"([^"\\\r\n\x00]*(?:\\.[^"\\\r\n\x00]*)*)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _SPACES = re.compile(rb" *")
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 
 _ATOM = re.compile(rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
-_NEEDS_LITERAL = re.compile(rb"[\x00-\x1f\x7f-\xff]")
+_NEEDS_LITERAL = re.compile(rb"[\x00\r\n\x80-\xff]")
 _NEEDS_LITERAL_UTF8 = re.compile(rb"[\x00\r\n]")
 _TO_QUOTE = re.compile(rb'["\\]')
-# Longer strings go as literals: clients have fixed buffers for quoted ones.
-_LONGEST_QUOTED = 4096
 
 
 def is_atom(raw: bytes) -> bool:
@@ -18,8 +16,8 @@ def is_atom(raw: bytes) -> bool:
 
 
 def render_string(value: bytes) -> bytes:
-    """Return a quoted string, or a literal where RFC 3501 asks for one: 8-bit, controls, or length."""
-    if _NEEDS_LITERAL.search(value) or len(value) > _LONGEST_QUOTED:
+    """Return a quoted string, or a literal where RFC 3501 asks for one: 8-bit or a line end."""
+    if _NEEDS_LITERAL.search(value):
         return _literal(value)
     return b'"' + _TO_QUOTE.sub(rb"\\\g<0>", value) + b'"'
 
@@ -31,7 +29,7 @@ def render_nstring(value: bytes | None) -> bytes:
 
 def render_string_utf8(value: bytes) -> bytes:
     """Return a string for a connection with UTF-8 enabled: valid UTF-8 stays quoted (RFC 6855 3)."""
-    if _NEEDS_LITERAL_UTF8.search(value) or len(value) > _LONGEST_QUOTED or not _is_utf8(value):
+    if _NEEDS_LITERAL_UTF8.search(value) or not _is_utf8(value):
         return _literal(value)
     return b'"' + _TO_QUOTE.sub(rb"\\\g<0>", value) + b'"'
 
