@@ -72,6 +72,7 @@ class _Tree:
     def __init__(self, servers: EmbeddedServers, environment: dict[str, str], output: OutputWrapper) -> None:
         self._servers = servers
         self._output = output
+        self._failure: EmbeddedError | None = None
         self._supervisor = Supervisor(children(), environment=environment, write=self._pass_on)
 
     async def run(self) -> None:
@@ -83,6 +84,8 @@ class _Tree:
             await self._supervisor.run()
             for helper in helpers:
                 helper.cancel()
+        if self._failure is not None:
+            raise self._failure
 
     def _stop(self) -> None:
         if not self._supervisor.stop.is_set():
@@ -98,9 +101,9 @@ class _Tree:
             try:
                 for name in self._servers.restart_dead():
                     self._pass_on("run", f"{name} had died and was started again")
-            except EmbeddedError:
+            except EmbeddedError as error:
+                self._failure = error
                 self._supervisor.request_stop()
-                raise
             await self._stopping_within(_LOOK_SECONDS)
 
     async def _stopping_within(self, seconds: float) -> bool:

