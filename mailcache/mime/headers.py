@@ -48,20 +48,26 @@ def header_end(data: Buffer, start: int, end: int) -> int:
 
 
 def parse_fields(block: bytes) -> list[Field]:
-    """Return the fields of a header block in order. Lines that are no field are left out."""
+    """Return the fields of a header block in order. Lines that are no field have no name."""
     fields: list[Field] = []
     position, length = 0, min(len(block), MAX_HEADER_BYTES)
     while position < length and len(fields) < MAX_FIELDS:
         end = _field_end(block, position, length)
         raw = block[position:end]
-        colon = raw.find(b":")
-        line_end = raw.find(b"\n")
-        if colon > 0 and (line_end < 0 or colon < line_end) and raw[0] not in b" \t":
-            fields.append(
-                Field(raw[:colon].rstrip(b" \t").lower(), _strip_line_end(raw[colon + 1 :]).lstrip(b" \t"), raw)
-            )
+        if raw in (b"\r\n", b"\n"):
+            break
+        fields.append(_field(raw))
         position = end
     return fields
+
+
+def _field(raw: bytes) -> Field:
+    colon = raw.find(b":")
+    line_end = raw.find(b"\n")
+    if colon <= 0 or 0 <= line_end < colon or raw[0] in b" \t":
+        return Field(b"", b"", raw)
+    value = _strip_line_end(raw[colon + 1 :]).lstrip(b" \t")
+    return Field(raw[:colon].rstrip(b" \t").lower(), value, raw)
 
 
 def _field_end(block: bytes, position: int, length: int) -> int:
@@ -96,12 +102,23 @@ def first_values(fields: Collection[Field]) -> dict[bytes, bytes]:
 
 
 def filter_header(header: bytes, names: Collection[bytes], *, exclude: bool) -> bytes:
-    """Return the fields of ``header`` with these lower-case names (or without them), and an empty line.
+    """Return the fields of ``header`` with these lower-case names (or without them), and its empty line.
 
-    This is what ``HEADER.FIELDS`` and ``HEADER.FIELDS.NOT`` send (RFC 3501 6.4.5).
+    This is what ``HEADER.FIELDS`` and ``HEADER.FIELDS.NOT`` send (RFC 3501 6.4.5). The first ends with an empty line in
+    any case, the second as the header does; clients were seen to rely on it.
     """
     wanted = frozenset(names)
     kept = [field.raw for field in parse_fields(header) if (field.name in wanted) is not exclude]
-    if kept and not kept[-1].endswith(b"\n"):
+    if exclude:
+        kept.append(_empty_line(header))
+    else:
+        if kept and not kept[-1].endswith(b"\n"):
+            kept.append(b"\r\n")
         kept.append(b"\r\n")
-    return b"".join((*kept, b"\r\n"))
+    return b"".join(kept)
+
+
+def _empty_line(header: bytes) -> bytes:
+    if header == b"\r\n" or header.endswith(b"\n\r\n"):
+        return b"\r\n"
+    return b"\n" if header == b"\n" or header.endswith(b"\n\n") else b""

@@ -43,9 +43,11 @@ class _Node:
     body_end: int
     children: tuple[_Node, ...]
     message: _Node | None
+    is_multipart: bool
 
 
-# Offsets, number of children, and whether the one child is an encapsulated message.
+# Offsets, number of parts below, and what they are.
+_ENCAPSULATED, _MULTIPART = 1, 2
 _NODE = struct.Struct("<QQQHB")
 _VERSION = 1
 
@@ -98,13 +100,13 @@ class SectionTable:
         for number in path:
             if holder is None:
                 return None
-            if holder.children:
+            if holder.is_multipart:
                 node = holder.children[number - 1] if 1 <= number <= len(holder.children) else None
             else:
                 node = holder if number == 1 and holder is not node else None
             if node is None:
                 return None
-            holder = node.message if node.message is not None else (node if node.children else None)
+            holder = node.message if node.message is not None else (node if node.is_multipart else None)
         return node
 
 
@@ -119,19 +121,20 @@ def _range(node: _Node, kind: SectionKind) -> tuple[int, int] | None:
 def _node(part: Part) -> _Node:
     children = () if part.is_message else tuple(_node(child) for child in part.children)
     message = _node(part.message) if part.message is not None else None
-    return _Node(part.header_start, part.body_start, part.body_end, children, message)
+    return _Node(part.header_start, part.body_start, part.body_end, children, message, part.is_multipart)
 
 
 def _packed(node: _Node) -> Iterator[bytes]:
     below = (node.message,) if node.message is not None else node.children
-    yield _NODE.pack(node.header_start, node.body_start, node.body_end, len(below), node.message is not None)
+    kind = _ENCAPSULATED if node.message is not None else _MULTIPART if node.is_multipart else 0
+    yield _NODE.pack(node.header_start, node.body_start, node.body_end, len(below), kind)
     for child in below:
         yield from _packed(child)
 
 
 def _unpacked(packed: bytes, position: int) -> tuple[_Node, int]:
     try:
-        header_start, body_start, body_end, count, is_message = _NODE.unpack_from(packed, position)
+        header_start, body_start, body_end, count, kind = _NODE.unpack_from(packed, position)
     except struct.error as error:
         raise ValueError(f"part offsets cut short: {error}") from None
     position += _NODE.size
@@ -139,6 +142,7 @@ def _unpacked(packed: bytes, position: int) -> tuple[_Node, int]:
     for _ in range(count):
         child, position = _unpacked(packed, position)
         below.append(child)
-    if is_message:
-        return _Node(header_start, body_start, body_end, (), below[0]), position
-    return _Node(header_start, body_start, body_end, tuple(below), None), position
+    encapsulated = kind == _ENCAPSULATED
+    message = below[0] if encapsulated else None
+    children = () if encapsulated else tuple(below)
+    return _Node(header_start, body_start, body_end, children, message, kind == _MULTIPART), position
