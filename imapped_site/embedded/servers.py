@@ -91,6 +91,8 @@ class EmbeddedServers:
         programs, version = find_postgres() if want_postgres else (None, 0)
         program = find_valkey() if want_valkey else None
         executables = [path for path in (programs and programs / "postgres", program) if path is not None]
+        if not executables:
+            return  # both URLs are set: only the lock is held, so that one tree runs over this directory
         identity = choose_identity(executables, self._data_dir)
         password = load_or_create_key(self._data_dir / "embedded-password")
         if programs is not None:

@@ -132,6 +132,13 @@ def test_a_server_that_died_is_started_again_at_the_same_address(data_dir: Path)
             assert database.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_with_both_urls_set_only_the_lock_is_held(data_dir: Path) -> None:
+    with EmbeddedServers(data_dir, postgres=False, valkey=False) as servers:
+        assert (servers.environment, servers.pids) == ({}, {})
+        with pytest.raises(AlreadyRunning):
+            EmbeddedServers(data_dir, postgres=False, valkey=False).start()
+
+
 def test_data_of_another_version_is_refused_with_a_reason(data_dir: Path) -> None:
     with EmbeddedServers(data_dir, valkey=False, ephemeral=True):
         pass
