@@ -1,0 +1,190 @@
+"""What an operator can do, from the console or the command line: a service call and its audit event in one transaction.
+
+Every function takes ``by``, who is doing it. Refusals are raised as ``MailcacheError`` with a text for a person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from mailcache.errors import InvalidValue
+from mailcache.models import Account, AccountState, AppPassword, AuthMethod, TlsMode, User
+from mailcache.services import accounts, sealed_secrets, users
+from mailcache.services.audit import record_event
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who acts: the name for the audit log, and the IP address where there is one."""
+
+    name: str
+    address: str | None = None
+
+
+def note(by: Operator, action: str, *, user: User | None = None, account: Account | None = None, **detail: str) -> None:
+    """Write an audit event about a user or an account; ``detail`` must hold no secret."""
+    record_event(
+        action=action,
+        actor=by.name,
+        address=by.address,
+        user_id=user.pk if user else account.user_id if account else None,
+        account_id=account.pk if account else None,
+        detail=detail,
+    )
+
+
+@transaction.atomic
+def create_user(*, by: Operator, email: str, password: str, is_staff: bool = False, is_superuser: bool = False) -> User:
+    """Create somebody who may log in. An administrator is an operator too."""
+    user = users.create_user(
+        email=email, password=password, is_staff=is_staff or is_superuser, is_superuser=is_superuser
+    )
+    note(by, "user.create", user=user, email=user.email, role=_role(user))
+    return user
+
+
+@transaction.atomic
+def set_password(*, by: Operator, user: User, password: str) -> None:
+    """Replace a user's password."""
+    users.set_password(user_id=user.pk, password=password)
+    note(by, "user.password", user=user)
+
+
+@transaction.atomic
+def set_active(*, by: Operator, user: User, active: bool) -> None:
+    """Allow or forbid a user to log in."""
+    users.set_active(user_id=user.pk, active=active)
+    note(by, "user.activate" if active else "user.deactivate", user=user)
+
+
+@transaction.atomic
+def set_operator(*, by: Operator, user: User, is_staff: bool, is_superuser: bool) -> None:
+    """Give or take the right to use the console."""
+    users.set_operator(user_id=user.pk, is_staff=is_staff, is_superuser=is_superuser)
+    user.refresh_from_db()
+    note(by, "user.role", user=user, role=_role(user))
+
+
+@transaction.atomic
+def set_root_account(*, by: Operator, user: User, account: Account | None) -> None:
+    """Choose the account whose mailboxes stand at the root."""
+    users.set_root_account(user_id=user.pk, account_id=account.pk if account else None)
+    note(by, "user.root_account", user=user, root=account.address if account else "")
+
+
+@transaction.atomic
+def create_app_password(*, by: Operator, user: User, label: str) -> str:
+    """Create a password for one mail client of a user and return it, this once."""
+    password = users.create_app_password(user_id=user.pk, label=label)
+    note(by, "app_password.create", user=user, label=label)
+    return password
+
+
+@transaction.atomic
+def revoke_app_password(*, by: Operator, user: User, label: str) -> None:
+    """Make the password of one mail client useless."""
+    if not AppPassword.objects.filter(user=user, label=label, revoked_at=None).exists():
+        raise InvalidValue(f"{user} has no valid app password {label!r}")
+    users.revoke_app_password(user_id=user.pk, label=label)
+    note(by, "app_password.revoke", user=user, label=label)
+
+
+@transaction.atomic
+def add_account(
+    *,
+    by: Operator,
+    user: User,
+    address: str,
+    host: str,
+    port: int,
+    username: str,
+    secret: str,
+    tls_mode: TlsMode,
+    auth_method: AuthMethod,
+    display_name: str = "",
+) -> Account:
+    """Add an upstream account to a user. It is due at once."""
+    account = accounts.create_account(
+        user=user,
+        address=address,
+        host=host,
+        port=port,
+        username=username,
+        secret=secret,
+        tls_mode=tls_mode,
+        auth_method=auth_method,
+        display_name=display_name,
+    )
+    note(by, "account.create", account=account, address=address, upstream=_upstream(account))
+    return account
+
+
+@transaction.atomic
+def change_upstream(*, by: Operator, account: Account, secret: str) -> Account:
+    """Store how ``account`` (changed in memory) reaches its upstream; an empty secret keeps the stored one."""
+    changed = accounts.change_upstream(
+        account_id=account.pk,
+        host=account.host,
+        port=account.port,
+        username=account.username,
+        tls_mode=TlsMode(account.tls_mode),
+        auth_method=AuthMethod(account.auth_method),
+        secret=secret or None,
+    )
+    note(by, "account.change", account=changed, upstream=_upstream(changed), secret="new" if secret else "kept")
+    return changed
+
+
+@transaction.atomic
+def set_display_name(*, by: Operator, account: Account, display_name: str) -> None:
+    """Change what the account is called in the console."""
+    accounts.set_display_name(account_id=account.pk, display_name=display_name)
+    note(by, "account.display_name", account=account, display_name=display_name)
+
+
+@transaction.atomic
+def pause_sync(*, by: Operator, account: Account) -> None:
+    """Stop syncing an account until it is resumed."""
+    accounts.pause_sync(account_id=account.pk, paused=True)
+    note(by, "account.pause", account=account)
+
+
+@transaction.atomic
+def resume_sync(*, by: Operator, account: Account) -> None:
+    """Sync an account again that was paused."""
+    accounts.pause_sync(account_id=account.pk, paused=False)
+    note(by, "account.resume", account=account)
+
+
+@transaction.atomic
+def sync_now(*, by: Operator, account: Account) -> None:
+    """Make an account due now, also one whose credentials were refused; raises ``InvalidValue`` if it cannot be synced.
+
+    Asking for a sync of a paused account is refused, not swallowed.
+    """
+    if account.sync_paused:
+        raise InvalidValue(f"syncing {account} is paused; resume it first")
+    if not account.user.is_active:
+        raise InvalidValue(f"the user {account.user} is not active; their accounts are not synced")
+    if account.state == AccountState.AUTH_FAILED:
+        accounts.retry_credentials(account_id=account.pk)
+    accounts.request_sync(account_id=account.pk)
+    note(by, "account.sync", account=account)
+
+
+@transaction.atomic
+def rotate_sealing_key(*, by: Operator) -> int:
+    """Seal every secret again with a new key; returns how many."""
+    count = sealed_secrets.rotate_sealing_key()
+    note(by, "sealing_key.rotate", accounts=str(count))
+    return count
+
+
+def _role(user: User) -> str:
+    return "administrator" if user.is_superuser else "operator" if user.is_staff else "user"
+
+
+def _upstream(account: Account) -> str:
+    return f"{account.username} at {account.host}:{account.port} ({account.tls_mode}, {account.auth_method})"

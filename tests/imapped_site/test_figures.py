@@ -1,0 +1,76 @@
+"""Figures of the whole installation."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from imapped_site.figures import read_figures
+from mailcache.flags import FlagDelta, FlagSet
+from mailcache.models import Account, AccountState, Listing
+from mailcache.services import accounts
+from mailcache.services.flags import store_flags
+from mailcache.wire.number_set import NumberSet
+from sync.models import STALE_AFTER, SyncKind, SyncOutcome, SyncRun
+from tests.builders import add_skeleton, make_account, make_fence, make_mailboxes, skeleton_row
+
+pytestmark = pytest.mark.django_db
+
+
+def test_of_nothing() -> None:
+    figures = read_figures()
+    assert dict(figures.accounts) == {"active": 0, "failing": 0, "auth_failed": 0, "paused": 0}
+    assert set(dict(figures.runs)) == set(SyncOutcome.values)
+    assert (figures.messages, figures.oldest_mutation_seconds, figures.stale_runs) == (0, 0.0, 0)
+
+
+def test_accounts_by_state() -> None:
+    make_account()
+    failing, paused = make_account(), make_account()
+    Account.objects.filter(pk=failing.pk).update(
+        state=AccountState.FAILING, next_sync_at=timezone.now() - timedelta(days=1)
+    )
+    accounts.pause_sync(account_id=paused.pk, paused=True)
+    figures = read_figures()
+    assert dict(figures.accounts) == {"active": 1, "failing": 1, "auth_failed": 0, "paused": 1}
+    assert figures.overdue == 1
+
+
+def test_mail_and_queues(django_assert_max_num_queries: DjangoAssertNumQueries) -> None:
+    account = make_account()
+    fence = make_fence(account)
+    inbox = make_mailboxes(fence)[0]
+    add_skeleton(fence, inbox, [skeleton_row(uid, size=10) for uid in (1, 2, 3)])
+    Listing.objects.filter(uid=1).update(header=b"Subject: x\r\n\r\n")
+    Listing.objects.filter(uid=2).update(wanted_at=timezone.now())
+    store_flags(
+        user_id=account.user_id,
+        mailbox_id=inbox.pk,
+        uids=NumberSet.from_numbers([1, 2]),
+        delta=FlagDelta(add=FlagSet.parse(["\\Seen"])),
+    )
+    with django_assert_max_num_queries(11):
+        figures = read_figures()
+    assert (figures.mailboxes, figures.messages, figures.message_bytes) == (1, 3, 30)
+    assert dict(figures.waiting) == {"body": 3, "header": 2, "wanted_body": 1}
+    assert dict(figures.mutations) == {"pending": 2, "sent": 0, "settled": 0, "parked": 0}
+    assert figures.oldest_mutation_seconds > 0
+
+
+def test_runs() -> None:
+    now = timezone.now()
+    runs: list[dict[str, Any]] = [
+        {"heartbeat_at": now - STALE_AFTER - timedelta(seconds=1)},
+        {"outcome": SyncOutcome.COMPLETED, "finished_at": now},
+        {"outcome": SyncOutcome.FAILED, "finished_at": now, "started_at": now - timedelta(days=2)},
+    ]
+    for fields in runs:
+        SyncRun.objects.create(account=make_account(), kind=SyncKind.FULL, **fields)
+    figures = read_figures()
+    counted = {outcome: number for outcome, number in figures.runs if number}
+    assert counted == {"running": 1, "completed": 1}
+    assert figures.stale_runs == 1
