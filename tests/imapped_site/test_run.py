@@ -22,11 +22,12 @@ class Tree:
     """One ``manage.py run`` over a data directory of its own."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.port = free_port()
+        self.port, self.metrics_port = free_port(), free_port()
         self.log = data_dir.with_name(f"run-{self.port}.log")
         without_servers = {key: value for key, value in os.environ.items() if key not in {"DATABASE_URL", "REDIS_URL"}}
         binds = {
             "HTTP_BIND": f"127.0.0.1:{self.port}",
+            "METRICS_BIND": f"127.0.0.1:{self.metrics_port}",
             "IMAP_PLAINTEXT_BIND": f"127.0.0.1:{free_port()}",
             "IMAP_TLS_BIND": f"127.0.0.1:{free_port()}",
         }
@@ -44,8 +45,8 @@ class Tree:
         wait_until(lambda: all(text in self.output for text in texts) or self.process.poll() is not None, timeout=60)
         assert self.process.poll() is None, self.output
 
-    def get(self, path: str) -> int:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as response:
+    def get(self, path: str, *, port: int | None = None) -> int:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port or self.port}{path}", timeout=20) as response:
             status: int = response.status
             return status
 
@@ -81,7 +82,8 @@ def trees(data_dir: Path) -> Iterator[list[Tree]]:
 def test_start_stop_start_again_and_kill(data_dir: Path, trees: list[Tree]) -> None:
     trees.append(first := Tree(data_dir))
     first.wait_for("Uvicorn running", "ready.", "beat: Starting")
-    assert first.get("/admin/login/") == 200
+    assert [first.get(path) for path in ("/admin/login/", "/healthz", "/readyz")] == [200] * 3
+    assert first.get("/metrics", port=first.metrics_port) == 200
     assert re.search(r"Created the administrator  admin@localhost\n\s+with the password +\S{20}", first.output)
     first.process.send_signal(signal.SIGTERM)
     assert first.process.wait(45) == 0
