@@ -144,6 +144,35 @@ class MailboxProgress:
         return octets(self.bytes_waiting)
 
 
+_RUN_VALUES = (
+    "kind", "outcome", "reason", "started_at", "heartbeat_at", "finished_at", "messages_added", "messages_removed",
+    "flags_changed", "headers_added", "bodies_added", "bodies_parked", "commands", "bytes_in",
+)  # fmt: skip
+
+
+def status_values(status: AccountStatus) -> dict[str, Any]:
+    """Return a status for programs."""
+    account, run = status.account, status.run
+    return {
+        "account": account.address,
+        "user": account.user.email,
+        "state": account.state,
+        "summary": status.summary,
+        "reason": account.state_reason,
+        "failures": account.failures,
+        "paused": account.sync_paused,
+        "last_synced_at": account.last_synced_at,
+        "next_sync_at": account.next_sync_at if status.is_scheduled else None,
+        "mailboxes": status.mailboxes,
+        "messages": status.messages,
+        "message_bytes": status.message_bytes,
+        "headers_waiting": status.headers_waiting,
+        "bodies_waiting": status.bodies_waiting,
+        "bytes_waiting": status.bytes_waiting,
+        "run": {name: getattr(run, name) for name in _RUN_VALUES} if run else None,
+    }
+
+
 def describe_counts(run: SyncRun) -> str:
     """Return what a run has changed here, for people."""
     done = (

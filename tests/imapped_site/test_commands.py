@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from mailcache.models import Account, AuditEvent, SealingKey, User
+from mailcache.models import Account, AccountState, AuditEvent, Listing, SealingKey, User
 from mailcache.services.login import check_login
 from mailcache.services.sealed_secrets import open_secret
+from sync.models import SyncKind, SyncRun
 from tests.builders import SECRET, add_skeleton, make_account, make_fence, make_mailboxes, make_user, skeleton_row
 
 pytestmark = pytest.mark.django_db
@@ -157,3 +159,40 @@ def test_rotate_sealing_key() -> None:
     assert open_secret(account) == SECRET
     assert SealingKey.objects.count() == 2
     assert AuditEvent.objects.filter(action="sealing_key.rotate").exists()
+
+
+class TestShowSyncStatus:
+    @pytest.fixture
+    def account(self) -> Account:
+        account = make_account()
+        fence = make_fence(account)
+        add_skeleton(fence, make_mailboxes(fence)[0], [skeleton_row(1, size=1000), skeleton_row(2, size=1000)])
+        reason = {"state": AccountState.FAILING, "state_reason": "timed out"}
+        Account.objects.filter(pk=account.pk).update(**reason)
+        Listing.objects.filter(uid=2).update(parked_reason="the server says NO")
+        SyncRun.objects.create(account=account, kind=SyncKind.FULL, messages_added=2, commands=7, bytes_in=1500)
+        return account
+
+    def test_table(self, account: Account) -> None:
+        make_account()
+        lines = run("show_sync_status").splitlines()
+        assert len(lines) == 3
+        assert lines[1].startswith(account.address)
+        assert "syncing" in lines[1]
+        assert "2 (2.0 kB)" in lines[1]
+        assert lines[1].endswith("timed out")
+        assert len(run("show_sync_status", "--user-email", account.user.email).splitlines()) == 2
+
+    def test_one_account_in_detail(self, account: Account) -> None:
+        text = run("show_sync_status", "--account-email", account.address)
+        for part in (
+            "state:        syncing", "here:         2 messages (2.0 kB) in 1 mailboxes", "1: the server says NO",
+            "2 new; 1.5 kB received in 7 commands", "INBOX   2     ?",
+        ):  # fmt: skip
+            assert part in text
+
+    def test_json(self, account: Account) -> None:
+        (status,) = json.loads(run("show_sync_status", "--json", "--account-email", account.address))
+        assert (status["account"], status["state"], status["reason"]) == (account.address, "failing", "timed out")
+        assert (status["messages"], status["bodies_waiting"], status["run"]["commands"]) == (2, 2, 7)
+        assert json.loads(run("show_sync_status", "--json"))[0]["account"] == account.address

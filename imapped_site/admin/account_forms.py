@@ -1,0 +1,73 @@
+"""Forms of the account pages. The upstream password can be written here and never be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from mailcache.models import Account
+
+if TYPE_CHECKING:
+    _AccountModelForm = forms.ModelForm[Account]
+else:
+    _AccountModelForm = forms.ModelForm
+
+UPSTREAM_FIELDS = ("host", "port", "tls_mode", "auth_method", "username", "secret")
+
+
+class _SecretField(forms.CharField):
+    """A password of the upstream: never displayed, no spaces taken off, not offered to password managers."""
+
+    def __init__(self, *, required: bool, help_text: str) -> None:
+        widget = forms.PasswordInput(attrs={"autocomplete": "new-password", "class": "vTextField"})
+        super().__init__(label="Upstream password", strip=False, required=required, help_text=help_text, widget=widget)
+
+
+class _PortField(forms.IntegerField):
+    """A TCP port."""
+
+    def __init__(self) -> None:
+        widget = forms.NumberInput(attrs={"class": "vIntegerField"})
+        super().__init__(label="Upstream port", min_value=1, max_value=65_535, initial=993, widget=widget)
+
+
+class AccountChangeForm(_AccountModelForm):
+    """How the upstream is reached."""
+
+    port = _PortField()
+    secret = _SecretField(required=False, help_text="Leave empty to keep the stored one. It cannot be shown.")
+
+    class Meta:
+        model = Account
+        fields = ("display_name", "host", "port", "tls_mode", "auth_method", "username")
+
+
+class AccountAddForm(_AccountModelForm):
+    """A new account."""
+
+    port = _PortField()
+    username = forms.CharField(
+        label="Upstream user name",
+        required=False,
+        max_length=254,
+        help_text="Empty: the e-mail address.",
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+    )
+    secret = _SecretField(required=True, help_text="Sealed before it is stored; it cannot be shown again.")
+
+    class Meta:
+        model = Account
+        fields = ("user", "address", "display_name", "host", "port", "tls_mode", "auth_method", "username")
+
+    def clean_username(self) -> str:
+        """Most providers use the e-mail address as the name to log in with."""
+        return str(self.cleaned_data["username"] or self.cleaned_data.get("address", ""))
+
+    def clean(self) -> None:
+        """Refuse a second account of the same address, in whatever case."""
+        super().clean()
+        user, address = self.cleaned_data.get("user"), self.cleaned_data.get("address")
+        if user and address and Account.objects.of_user(user.pk).filter(address__iexact=address).exists():
+            raise ValidationError({"address": f"{user} has an account {address} already."})
