@@ -32,9 +32,10 @@ class SyncOutcome(models.TextChoices):
 class CheckpointQuerySet(models.QuerySet["Checkpoint"]):
     """Named reads of checkpoints."""
 
-    def wanted(self) -> CheckpointQuerySet:
-        """Mailboxes that the upstream spoke of and that were not compared since."""
-        return self.filter(wanted_at__isnull=False)
+    def wanted(self, now: datetime) -> CheckpointQuerySet:
+        """Mailboxes that the upstream spoke of, that were not compared since, and that may be compared ``now``."""
+        mirrored = self.filter(mailbox__selectable=True, mailbox__upstream_name__isnull=False)
+        return mirrored.filter(wanted_at__isnull=False, mailbox__sync_paused_reason="").exclude(retry_at__gt=now)
 
 
 class Checkpoint(models.Model):
@@ -96,6 +97,7 @@ class SyncRun(models.Model):
     compare_since = models.DateTimeField(
         default=timezone.now, help_text="Mailboxes compared since then are done in this run."
     )
+    listed_at = models.DateTimeField(null=True, help_text="When this run had taken over the list of mailboxes.")
     claim = models.DateTimeField(
         null=True, help_text="Account.next_sync_at as this run left it: another value there is a newer request."
     )

@@ -18,7 +18,7 @@ _QUICK_SECONDS = 2.0
 _SLOW_SECONDS = 8.0
 _GROWTH = 8
 # Headers are fetched ahead only where the bodies would take longer than this to come.
-_BODIES_SOON_SECONDS = 30.0
+_BODIES_SOON_SECONDS = 60.0
 
 _ROLE_ORDER = {"inbox": 0, "sent": 1, "drafts": 1, "archive": 3, "all": 3, "trash": 4, "junk": 4}
 _OTHER_ROLES = 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
@@ -44,6 +46,14 @@ class Message(models.Model):
         return f"{self.mailbox_id}:{self.uid}"
 
 
+class RemoteQuerySet(models.QuerySet["Remote"]):
+    """Named reads of what is known of the upstream."""
+
+    def numbered(self, account_id: int, mailbox_id: int, uidvalidity: int) -> RemoteQuerySet:
+        """What is known of a mailbox under one UIDVALIDITY."""
+        return self.filter(account_id=account_id, mailbox_id=mailbox_id, uidvalidity=uidvalidity)
+
+
 class Remote(models.Model):
     """Where a message lives upstream, and the flags last agreed with the upstream: the base of every merge."""
 
@@ -56,6 +66,8 @@ class Remote(models.Model):
     flags = models.SmallIntegerField(default=0)
     keywords = ArrayField(models.TextField(), default=list, blank=True)
 
+    objects = RemoteQuerySet.as_manager()
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["account", "mailbox", "uidvalidity", "uid"], name="remote_uid_unique"),
@@ -64,6 +76,18 @@ class Remote(models.Model):
 
     def __str__(self) -> str:
         return f"{self.mailbox_id}:{self.uidvalidity}:{self.uid}"
+
+
+class ListingQuerySet(models.QuerySet["Listing"]):
+    """Named reads of the work list."""
+
+    def fetchable(self, account_id: int, now: datetime) -> ListingQuerySet:
+        """Messages whose bytes are still upstream only, without those set aside until later than ``now``."""
+        return self.filter(account_id=account_id).exclude(retry_at__gt=now)
+
+    def newest_first(self, mailbox_id: int) -> ListingQuerySet:
+        """Those of one mailbox, newest first."""
+        return self.filter(mailbox_id=mailbox_id).order_by("-uid")
 
 
 class Listing(models.Model):
@@ -86,6 +110,8 @@ class Listing(models.Model):
     parked_reason = models.TextField(blank=True)
     retry_at = models.DateTimeField(null=True)
     wanted_at = models.DateTimeField(null=True, help_text="A client waits for these bytes since then.")
+
+    objects = ListingQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["account", "remote"], name="listing_remote_unique")]

@@ -1,0 +1,148 @@
+"""The skeleton pass: compares a mailbox with the upstream; messages appear, change their flags, and go.
+
+The plain tier: the set of UIDs by UID SEARCH, flags by UID FETCH. What was committed is the position: a comparison
+that was cut off finds the messages of its finished chunks here and goes on behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from django.utils import timezone
+
+from mailcache.flags import FlagSet
+from mailcache.mime.date import parse_date_field
+from mailcache.mime.headers import first_values, parse_fields
+from mailcache.models import Mailbox, Remote
+from mailcache.services.ingest_expunge import remove_messages, remove_other_uidvalidities
+from mailcache.services.ingest_skeleton import SkeletonRow, add_messages, set_upstream_uidvalidity
+from sync import planner
+from sync.errors import IncompleteAnswer
+from sync.flags import compare_flags
+from sync.models import Checkpoint
+from sync.services.checkpoints import UpstreamState, checkpoint_of, note_compared
+from sync.upstream.values import FetchedMessage, SelectedMailbox
+from sync.work import SliceWork
+
+# An upstream that says "empty" twice, on two connections this far apart, is believed.
+_EMPTY_FOR = timedelta(seconds=30)
+_SKELETON_ITEMS = b"(FLAGS INTERNALDATE RFC822.SIZE)"
+_DATE_ITEMS = b"(BODY.PEEK[HEADER.FIELDS (DATE)])"
+_NO_DATE = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def compare_mailbox(work: SliceWork, mailbox: Mailbox) -> None:
+    """Bring the messages of one mailbox in step with the upstream, without their bytes."""
+    began = max(timezone.now(), work.run.compare_since)
+    before = checkpoint_of(fence=work.fence, mailbox_id=mailbox.pk)
+    state, uids = _read_uids(work, mailbox)
+    agreed = _agreed_flags(mailbox, state.uidvalidity)
+    if mailbox.upstream_uidvalidity != state.uidvalidity:
+        set_upstream_uidvalidity(fence=work.fence, mailbox_id=mailbox.pk, uidvalidity=state.uidvalidity)
+        mailbox.upstream_uidvalidity = state.uidvalidity
+    if not uids and not _may_be_empty(mailbox, before, began):
+        note_compared(fence=work.fence, before=before, state=state, compared_at=began, seen_empty=True)
+        return
+    difference = planner.compare_uids(uids, agreed)
+    _add_new(work, mailbox, state.uidvalidity, difference.new)
+    compare_flags(work, mailbox, state.uidvalidity, difference.kept, agreed)
+    _remove(work, mailbox, state.uidvalidity, difference.gone, renumbered=before.uidvalidity != state.uidvalidity)
+    note_compared(fence=work.fence, before=before, state=state, compared_at=began)
+
+
+def _read_uids(work: SliceWork, mailbox: Mailbox) -> tuple[UpstreamState, list[int]]:
+    """Return a list of UIDs that is complete; one that is not is asked for once more."""
+    name = bytes(mailbox.upstream_name or b"")
+    for _ in range(2):
+        selected = work.upstream.examine(name)
+        uids = work.upstream.client.uid_search()
+        if planner.is_complete(selected.exists, uids):
+            return _state(selected), uids
+    raise IncompleteAnswer(f"EXAMINE says {selected.exists} messages, UID SEARCH names {len(uids)}")
+
+
+def _state(selected: SelectedMailbox) -> UpstreamState:
+    if not selected.uidvalidity:
+        raise IncompleteAnswer("the upstream gives no UIDVALIDITY for this mailbox")
+    return UpstreamState(selected.uidvalidity, selected.uidnext, selected.highestmodseq, selected.exists)
+
+
+def _agreed_flags(mailbox: Mailbox, uidvalidity: int) -> dict[int, FlagSet]:
+    interned: dict[tuple[int, tuple[str, ...]], FlagSet] = {}
+    agreed = {}
+    rows = Remote.objects.numbered(mailbox.account_id, mailbox.pk, uidvalidity)
+    for uid, flags, keywords in rows.values_list("uid", "flags", "keywords").iterator(chunk_size=10_000):
+        key = (flags, tuple(keywords))
+        agreed[uid] = interned.get(key) or interned.setdefault(key, FlagSet.of(flags, keywords))
+    return agreed
+
+
+def _may_be_empty(mailbox: Mailbox, before: Checkpoint, now: datetime) -> bool:
+    if before.seen_empty_at is not None and now - before.seen_empty_at >= _EMPTY_FOR:
+        return True
+    return not Remote.objects.filter(account_id=mailbox.account_id, mailbox_id=mailbox.pk).exists()
+
+
+def _add_new(work: SliceWork, mailbox: Mailbox, uidvalidity: int, uids: Sequence[int]) -> None:
+    left_out: list[int] = []
+    for chunk in planner.chunks(uids):
+        rows = _fetch_skeleton(work, chunk)
+        left_out += sorted(set(chunk) - {row.uid for row in rows})
+        work.counters.messages_added += add_messages(
+            fence=work.fence, mailbox_id=mailbox.pk, uidvalidity=uidvalidity, rows=rows
+        )
+        work.pause_point()
+    if left_out and (still := set(left_out) & set(work.upstream.client.uid_search())):
+        raise IncompleteAnswer(f"FETCH left out {len(still)} messages that UID SEARCH names, first UID {min(still)}")
+
+
+def _fetch_skeleton(work: SliceWork, uids: Sequence[int]) -> list[SkeletonRow]:
+    found: dict[int, FetchedMessage] = {}
+
+    def collect(message: FetchedMessage) -> None:
+        if message.size is not None and message.uid is not None:
+            found[message.uid] = message
+
+    work.upstream.client.uid_fetch(uids, _SKELETON_ITEMS, on_message=collect)
+    messages = [found[uid] for uid in uids if uid in found]
+    dates = _dates_from_headers(work, [uid for uid in uids if uid in found and found[uid].internal_date is None])
+    return [
+        SkeletonRow(
+            uid=message.uid,
+            flags=FlagSet.parse(message.flags or ()),
+            internal_date=message.internal_date or dates.get(message.uid, _NO_DATE),
+            size=message.size,
+        )
+        for message in messages
+        if message.uid is not None and message.size is not None
+    ]
+
+
+def _dates_from_headers(work: SliceWork, uids: Sequence[int]) -> dict[int, datetime]:
+    """Return the Date of messages for which the upstream has no usable INTERNALDATE (field note 47)."""
+    dates: dict[int, datetime] = {}
+
+    def collect(message: FetchedMessage) -> None:
+        header = next(iter(message.sections.values()), None)
+        if message.uid is not None and isinstance(header, bytes):
+            date = parse_date_field(first_values(parse_fields(header)).get(b"date"))
+            if date is not None:
+                dates[message.uid] = date
+
+    if uids:
+        work.upstream.client.uid_fetch(uids, _DATE_ITEMS, on_message=collect)
+    return dates
+
+
+def _remove(work: SliceWork, mailbox: Mailbox, uidvalidity: int, uids: Sequence[int], *, renumbered: bool) -> None:
+    for chunk in planner.chunks(uids):
+        work.counters.messages_removed += remove_messages(
+            fence=work.fence, mailbox_id=mailbox.pk, uidvalidity=uidvalidity, uids=chunk
+        )
+        work.pause_point()
+    while renumbered:
+        removed = remove_other_uidvalidities(fence=work.fence, mailbox_id=mailbox.pk, uidvalidity=uidvalidity)
+        work.counters.messages_removed += removed
+        renumbered = removed > 0
+        work.pause_point()

@@ -1,0 +1,54 @@
+"""What the passes of one slice share: account, fence, connection, counters, and when to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from mailcache.models import Account
+from mailcache.services.leases import Fence
+from sync.connection import UpstreamSession
+from sync.errors import SliceOver
+from sync.models import SyncRun
+from sync.planner import FIRST_BATCH_BYTES
+from sync.services.runs import Counters
+
+# After this many failed runs in a row the failure is pinned on what was being worked on: one mailbox or message may be
+# what the upstream chokes on, and must not keep the others from being synced.
+SUSPECT_AFTER = 2
+# Until measured: slow enough that headers come first in a large mailbox.
+_ASSUMED_BYTES_PER_SECOND = 1024 * 1024.0
+
+
+@dataclass(slots=True)
+class Pace:
+    """How fast bodies come, learnt during the slice."""
+
+    bytes_per_second: float = _ASSUMED_BYTES_PER_SECOND
+    batch_limit: int = FIRST_BATCH_BYTES
+    measured: bool = False
+
+
+@dataclass(slots=True)
+class SliceWork:
+    """One slice of one account's run. ``deadline`` is on ``clock``'s scale."""
+
+    account: Account
+    fence: Fence
+    run: SyncRun
+    upstream: UpstreamSession
+    counters: Counters
+    deadline: float
+    must_stop: Callable[[], bool]
+    rng: Random
+    clock: Callable[[], float] = time.monotonic
+    pace: Pace = field(default_factory=Pace)
+    skipped: set[int] = field(default_factory=set)
+    """Remotes that this slice has tried and set aside."""
+
+    def pause_point(self) -> None:
+        """Raise ``SliceOver`` when it is time to stop; called where everything done so far is committed."""
+        if self.must_stop() or self.clock() >= self.deadline:
+            raise SliceOver
