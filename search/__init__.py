@@ -1,6 +1,3 @@
-"""Finding messages: the query, who answers which part of it, and the text index.
-
-Asked by ``imapfront`` and ``sync``; knows neither. Builds on ``mailcache``.
-"""
+"""Finding messages: the query, and what answers it."""
 
 from __future__ import annotations

@@ -139,6 +139,19 @@ class Framer:
             return TooLong((bytes(self._buffer[self._start :][:100])) if line is None else line[:100])
         return line
 
+    def take_match(self, pattern: re.Pattern[bytes]) -> tuple[bytes | None, ...] | None:
+        """Step over what ``pattern`` matches between two frames, and return its groups; None if it does not match.
+
+        For lines that come by the thousand: ``pattern`` must match whole lines without literals, or nothing.
+        """
+        if not self.between_frames:
+            return None
+        match = pattern.match(self._buffer, self._start)
+        if match is None:
+            return None
+        self._start = self._scanned = match.end()
+        return match.groups()
+
     def next_event(self) -> Event | None:
         """Return the next event, or None until more bytes arrive."""
         while True:

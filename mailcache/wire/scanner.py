@@ -11,8 +11,11 @@ from typing import NoReturn
 from mailcache.wire.framing import Frame, Literal
 
 _ATOM = re.compile(rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+")
+_LIST_ATOM = re.compile(rb"[!#$%&'*+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+")
 # What ends an atom; 8-bit bytes do not, because servers send them raw where they should not.
 _TOLERANT_ATOM = re.compile(rb"[^\x00-\x20(){%*\"\\\x7f]+")
+# Flags begin with a backslash, lists of them may hold an asterisk.
+_RAW_ATOM = re.compile(rb"[^\x00-\x20(){\"\x7f]+")
 _NUMBER = re.compile(rb"\d{1,20}")
 _QUOTED = re.compile(rb'"([^"\\\r\n\x00]*(?:\\.[^"\\\r\n\x00]*)*)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
@@ -96,6 +99,10 @@ class Scanner:
         """Read an atom that may hold 8-bit bytes."""
         return self._match(_TOLERANT_ATOM, "an atom")
 
+    def list_atom(self) -> bytes:
+        """Read an unquoted LIST pattern: an atom that may hold the wildcards ``%`` and ``*``."""
+        return self._match(_LIST_ATOM, "a pattern")
+
     def number(self, *, maximum: int = 2**32 - 1) -> int:
         """Read a number of at most ``maximum``."""
         value = int(self._match(_NUMBER, "a number"))
@@ -141,9 +148,13 @@ class Scanner:
             return self.string()
         return self.atom()
 
-    def matching(self, pattern: re.Pattern[bytes], wanted: str) -> bytes:
-        """Read what ``pattern`` matches here."""
-        return self._match(pattern, wanted)
+    def atom_of(self, allowed: bytes) -> bytes:
+        """Read the longest run of ``allowed`` bytes, which may be empty."""
+        start = end = self.position
+        while end < len(self._text) and self._text[end] in allowed:
+            end += 1
+        self.position = end
+        return self._text[start:end]
 
     def rest(self) -> bytes:
         """Return the rest of this piece of text and step over it."""
@@ -157,3 +168,9 @@ class Scanner:
             self.fail(wanted)
         self.position = match.end()
         return match[0]
+
+
+def _as_sent(literal: Literal) -> bytes:
+    if literal.data is None:
+        raise WireError("a literal too large to be used here")
+    return b"{%d}\r\n%b" % (literal.size, literal.data)

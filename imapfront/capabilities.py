@@ -1,0 +1,21 @@
+"""What is announced, by state of the connection. Nothing stands here that does not work. Pure."""
+
+from __future__ import annotations
+
+_ALWAYS = ("IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE", "IDLE")
+_AFTER_LOGIN = ("NAMESPACE", "UNSELECT", "CHILDREN", "SPECIAL-USE", "LIST-EXTENDED", "LIST-STATUS")
+
+# What ENABLE can switch on: nothing yet; asking for it is answered with an empty list (RFC 5161 3.1).
+ENABLEABLE: frozenset[str] = frozenset()
+
+
+def capabilities(*, authenticated: bool, can_start_tls: bool, may_login: bool) -> tuple[str, ...]:
+    """Return the capabilities of a connection in this state.
+
+    ``can_start_tls``: TLS is configured and not yet on. ``may_login``: the transport is safe enough for passwords.
+    """
+    if authenticated:
+        return _ALWAYS + _AFTER_LOGIN
+    start_tls = ("STARTTLS",) if can_start_tls else ()
+    login = ("AUTH=PLAIN",) if may_login else ("LOGINDISABLED",)
+    return _ALWAYS + start_tls + login

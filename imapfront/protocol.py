@@ -1,0 +1,170 @@
+"""One connection without its socket: bytes in, events out (RFC 3501 2.2). Pure.
+
+Commands come one at a time: whoever carries one out asks for the next when it is done, so that pipelined commands wait
+here, unread, and a client that sends without end is stopped by back-pressure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from imapfront.wire.parse_command import BadCommand, Tagged, parse_command
+from imapfront.wire.parse_search import UnknownCharset
+from mailcache.wire.framing import Choice, ContinuationWanted, Frame, Framer, LiteralHeader, Refused, TooLong
+
+MAX_BAD_BEFORE_LOGIN = 10
+MAX_BAD_AFTER_LOGIN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes that a client may use before and after login."""
+
+    line_before_login: int = 8_192
+    literal_before_login: int = 4_096
+    line_after_login: int = 65_536
+    literal_after_login: int = 1_048_576
+    literals_per_command: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReceived:
+    """A well-formed command."""
+
+    tagged: Tagged
+
+
+@dataclass(frozen=True, slots=True)
+class SendContinuation:
+    """The client waits for ``+`` before it sends a literal."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineReceived:
+    """A line that belongs to the running command: DONE, or an answer of AUTHENTICATE."""
+
+    line: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A line that is no command: answered BAD (or ``status``), tagged where a tag could be read."""
+
+    tag: bytes | None
+    text: str
+    status: str = "BAD"
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    """The client is not worth talking to any longer: BYE with this text."""
+
+    text: str
+
+
+Event = CommandReceived | SendContinuation | LineReceived | Fault | Hangup
+
+
+class _Mode(Enum):
+    COMMANDS = auto()
+    LINES = auto()
+
+
+class Protocol:
+    """The grammar and limits of one connection. After each event but a command the next one may be asked for."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._authenticated = False
+        self._mode = _Mode.COMMANDS
+        self._bad = 0
+        self._framer = Framer(
+            choose_literal=self._choose_literal,
+            max_line=limits.line_before_login,
+            max_literals=limits.literals_per_command,
+        )
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that have arrived and wait."""
+        return self._framer.buffered
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        self._framer.feed(data)
+
+    def authenticated(self) -> None:
+        """The client has logged in: the wider limits hold."""
+        self._authenticated = True
+        self._bad = 0
+        self._framer.max_line = self._limits.line_after_login
+
+    def tls_started(self) -> int:
+        """Forget what was sent before TLS; returns how many bytes, which are an attack if there are any."""
+        return self._framer.discard_buffer()
+
+    def expect_lines(self) -> None:
+        """Read lines as they are from now on: IDLE or AUTHENTICATE is running."""
+        self._mode = _Mode.LINES
+
+    def expect_commands(self) -> None:
+        """Read commands again."""
+        self._mode = _Mode.COMMANDS
+
+    def next_event(self) -> Event | None:
+        """Return the next event, or None until more bytes arrive."""
+        if self._mode is _Mode.LINES:
+            return self._next_line()
+        event = self._framer.next_event()
+        match event:
+            case None:
+                return None
+            case Frame():
+                return self._command(event)
+            case ContinuationWanted():
+                return SendContinuation()
+            case Refused(header):
+                return self._fault(_refusal(header))
+            case TooLong(start):
+                return self._fault(Fault(_tag_of(start), "the line is too long"))
+
+    def _next_line(self) -> Event | None:
+        line = self._framer.take_line()
+        if line is None:
+            return None
+        if isinstance(line, TooLong):
+            return Hangup("the line is too long")
+        return LineReceived(line)
+
+    def _command(self, frame: Frame) -> Event:
+        try:
+            tagged = parse_command(frame)
+        except BadCommand as error:
+            if isinstance(error.__cause__, UnknownCharset):
+                return Fault(error.tag, str(error), status="NO", code="BADCHARSET (UTF-8 US-ASCII)")
+            return self._fault(Fault(error.tag, str(error)))
+        return CommandReceived(tagged)
+
+    def _fault(self, fault: Fault) -> Fault | Hangup:
+        self._bad += 1
+        if self._bad > (MAX_BAD_AFTER_LOGIN if self._authenticated else MAX_BAD_BEFORE_LOGIN):
+            return Hangup("too many commands that are none")
+        return fault
+
+    def _choose_literal(self, header: LiteralHeader) -> Choice:
+        limits = self._limits
+        limit = limits.literal_after_login if self._authenticated else limits.literal_before_login
+        return Choice.COLLECT if header.size <= limit else Choice.REFUSE
+
+
+def _refusal(header: LiteralHeader) -> Fault:
+    first = header.pieces[0]
+    tag = _tag_of(first) if isinstance(first, bytes) else None
+    return Fault(tag, f"a literal of {header.size} bytes is too large here", status="NO", code="TOOBIG")
+
+
+def _tag_of(start: bytes) -> bytes | None:
+    tag, space, _ = start.partition(b" ")
+    return tag if space and tag and tag.isalnum() else None

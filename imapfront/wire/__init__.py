@@ -1,0 +1,3 @@
+"""The server's side of IMAP's grammar: commands in, responses out. Pure."""
+
+from __future__ import annotations

@@ -1,0 +1,139 @@
+"""One command line into one command (RFC 3501 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from imapfront.wire import commands as c
+from imapfront.wire.parse_fetch import parse_fetch
+from imapfront.wire.parse_list import mailbox_name, parse_list, parse_lsub, parse_status
+from imapfront.wire.parse_search import parse_search
+from mailcache.wire.framing import Frame
+from mailcache.wire.scanner import Scanner, WireError
+
+MAX_TAG = 100
+_TAG = bytes(byte for byte in range(0x21, 0x7F) if byte not in b'(){%*"\\+')
+
+# Known commands whose time has not come: a clear NO, rather than a BAD that makes clients give up on the server.
+_NOT_YET = frozenset(
+    {
+        *(b"APPEND", b"STORE", b"COPY", b"MOVE", b"EXPUNGE", b"CREATE", b"DELETE", b"RENAME", b"SUBSCRIBE"),
+        b"UNSUBSCRIBE",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A command with the tag that its answer repeats."""
+
+    tag: bytes
+    command: c.Command
+
+
+class BadCommand(WireError):
+    """A line that is no command; ``tag`` is None when none could be read."""
+
+    def __init__(self, text: str, tag: bytes | None) -> None:
+        super().__init__(text)
+        self.tag = tag
+
+
+def parse_command(frame: Frame) -> Tagged:
+    """Read a command; raises ``BadCommand``, or a ``WireError`` with a response code of its own as its cause."""
+    scanner = Scanner(frame)
+    tag = scanner.atom_of(_TAG)
+    if not tag or len(tag) > MAX_TAG or not scanner.skip(b" "):
+        raise BadCommand("expected a tag and a command", None)
+    try:
+        name = scanner.atom().upper()
+        uid = name == b"UID"
+        if uid:
+            scanner.space()
+            name = scanner.atom().upper()
+        command = _arguments(name, scanner, uid=uid)
+        if not isinstance(command, c.NotYet):
+            scanner.end()
+    except WireError as error:
+        raise BadCommand(str(error), tag) from error
+    return Tagged(tag, command)
+
+
+def _arguments(name: bytes, scanner: Scanner, *, uid: bool) -> c.Command:
+    if name in _NOT_YET:
+        return c.NotYet(name.decode("ascii"))
+    if name in (b"FETCH", b"SEARCH"):
+        scanner.space()
+        return parse_fetch(scanner, uid=uid) if name == b"FETCH" else c.Search(parse_search(scanner), uid=uid)
+    if not uid and name in _BARE:
+        return _BARE[name]
+    if not uid and name in _WITH_ARGUMENTS:
+        scanner.space()
+        return _WITH_ARGUMENTS[name](scanner)
+    shown = name[:40].decode("ascii", errors="replace")
+    raise WireError(f"unknown command {'UID ' if uid else ''}{shown}")
+
+
+def _text(scanner: Scanner) -> str:
+    return scanner.astring().decode("utf-8", errors="surrogateescape")
+
+
+def _login(scanner: Scanner) -> c.Login:
+    user = _text(scanner)
+    scanner.space()
+    return c.Login(user, _text(scanner))
+
+
+def _authenticate(scanner: Scanner) -> c.Authenticate:
+    mechanism = scanner.atom().upper().decode("ascii")
+    return c.Authenticate(mechanism, scanner.rest() if scanner.skip(b" ") else None)
+
+
+def _id(scanner: Scanner) -> c.Id:
+    if scanner.skip_word(b"NIL"):
+        return c.Id({})
+    scanner.expect(b"(")
+    parameters: dict[str, str | None] = {}
+    while not scanner.skip(b")"):
+        if parameters:
+            scanner.space()
+        key = scanner.string().decode("utf-8", errors="replace")
+        scanner.space()
+        value = scanner.nstring()
+        parameters[key] = None if value is None else value.decode("utf-8", errors="replace")
+        if len(parameters) > 30:
+            raise WireError("an ID with more than 30 fields")
+    return c.Id(parameters)
+
+
+def _enable(scanner: Scanner) -> c.Enable:
+    names = [scanner.atom().upper().decode("ascii")]
+    while scanner.skip(b" "):
+        names.append(scanner.atom().upper().decode("ascii"))
+    return c.Enable(tuple(names))
+
+
+_BARE: dict[bytes, c.Command] = {
+    b"CAPABILITY": c.Capability(),
+    b"NOOP": c.Noop(),
+    b"LOGOUT": c.Logout(),
+    b"STARTTLS": c.StartTls(),
+    b"NAMESPACE": c.Namespace(),
+    b"CLOSE": c.Close(),
+    b"UNSELECT": c.Unselect(),
+    b"CHECK": c.Check(),
+    b"IDLE": c.Idle(),
+}
+
+_WITH_ARGUMENTS: dict[bytes, Callable[[Scanner], c.Command]] = {
+    b"ID": _id,
+    b"LOGIN": _login,
+    b"AUTHENTICATE": _authenticate,
+    b"ENABLE": _enable,
+    b"LIST": parse_list,
+    b"LSUB": parse_lsub,
+    b"STATUS": parse_status,
+    b"SELECT": lambda scanner: c.Select(mailbox_name(scanner)),
+    b"EXAMINE": lambda scanner: c.Examine(mailbox_name(scanner)),
+}
