@@ -21,7 +21,7 @@ _NAME_LIMIT = 254
 class AuditEventAdmin(ReadOnlyAdmin[AuditEvent]):
     """Who did what, from where; newest first."""
 
-    list_display = ("at", "actor", "action", "user", "account", "shown_detail", "address")
+    list_display = ("at", "actor", "action", "account", "shown_detail", "address")
     list_filter = ("action", "at")
     search_fields = ("actor", "action", "user__email", "account__address")
     ordering = ("-at", "-pk")

@@ -109,3 +109,9 @@ def test_a_run_tells_how_it_goes(operator: Client, fields: dict[str, object], te
     shown = operator.get(reverse("admin:sync_syncrun_changelist")).content.decode()
     assert text in shown
     assert "7 new" in shown
+
+
+def test_moments_are_shown_as_iso_8601(operator: Client) -> None:
+    event = record_event(action="account.pause", actor="x")
+    shown = operator.get(reverse("admin:mailcache_auditevent_changelist")).content.decode()
+    assert event.at.strftime("%Y-%m-%d %H:%M:%S") in shown

@@ -1,0 +1,3 @@
+"""How the console writes dates."""
+
+from __future__ import annotations
