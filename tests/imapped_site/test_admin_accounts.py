@@ -147,6 +147,16 @@ class TestButtons:
         assert operator.get(page(account, "pause")).status_code == 405
         assert not is_paused(account)
 
+    def test_not_from_another_site(self) -> None:
+        account = make_account()
+        browser = Client(enforce_csrf_checks=True)
+        browser.force_login(make_operator())
+        assert browser.post(page(account, "pause")).status_code == 403
+        assert not is_paused(account)
+        token = browser.get(page(account)).context["csrf_token"]
+        assert browser.post(page(account, "pause"), {"csrfmiddlewaretoken": str(token)}).status_code == 302
+        assert is_paused(account)
+
     def test_not_for_others(self, client: Client) -> None:
         account = make_account()
         client.force_login(account.user)
