@@ -13,6 +13,7 @@ from mailcache.errors import InvalidValue
 from mailcache.models import Account, AccountState, AppPassword, AuthMethod, TlsMode, User
 from mailcache.services import accounts, sealed_secrets, users
 from mailcache.services.audit import record_event
+from sync.scheduling import request_sync
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def add_account(
     auth_method: AuthMethod,
     display_name: str = "",
 ) -> Account:
-    """Add an upstream account to a user. It is due at once."""
+    """Add an upstream account to a user; its first sync begins as soon as a worker is free."""
     account = accounts.create_account(
         user=user,
         address=address,
@@ -117,6 +118,7 @@ def add_account(
         auth_method=auth_method,
         display_name=display_name,
     )
+    request_sync(account_id=account.pk)
     note(by, "account.create", account=account, address=address, upstream=_upstream(account))
     return account
 
@@ -133,6 +135,7 @@ def change_upstream(*, by: Operator, account: Account, secret: str) -> Account:
         auth_method=AuthMethod(account.auth_method),
         secret=secret or None,
     )
+    request_sync(account_id=account.pk)
     note(by, "account.change", account=changed, upstream=_upstream(changed), secret="new" if secret else "kept")
     return changed
 
@@ -155,14 +158,22 @@ def pause_sync(*, by: Operator, account: Account) -> None:
 def resume_sync(*, by: Operator, account: Account) -> None:
     """Sync an account again that was paused."""
     accounts.pause_sync(account_id=account.pk, paused=False)
+    request_sync(account_id=account.pk)
     note(by, "account.resume", account=account)
 
 
 @transaction.atomic
 def sync_now(*, by: Operator, account: Account) -> None:
-    """Make an account due now, also one whose credentials were refused; raises ``InvalidValue`` if it cannot be synced.
+    """Have an account synced as soon as a worker is free; raises ``InvalidValue`` like ``allow_sync``."""
+    allow_sync(by=by, account=account)
+    request_sync(account_id=account.pk)
 
-    Asking for a sync of a paused account is refused, not swallowed.
+
+@transaction.atomic
+def allow_sync(*, by: Operator, account: Account) -> None:
+    """Make sure that the account can be synced, also when its credentials were refused.
+
+    Asking for a sync of a paused account, or of an inactive user's, is refused with ``InvalidValue``, not swallowed.
     """
     if account.sync_paused:
         raise InvalidValue(f"syncing {account} is paused; resume it first")
@@ -170,7 +181,6 @@ def sync_now(*, by: Operator, account: Account) -> None:
         raise InvalidValue(f"the user {account.user} is not active; their accounts are not synced")
     if account.state == AccountState.AUTH_FAILED:
         accounts.retry_credentials(account_id=account.pk)
-    accounts.request_sync(account_id=account.pk)
     note(by, "account.sync", account=account)
 
 

@@ -8,10 +8,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from mailcache.models import Account, AccountState, AuditEvent, Listing, TlsMode
-from mailcache.services import accounts, leases
+from mailcache.services import accounts, leases, users
 from mailcache.services.sealed_secrets import open_secret
 from tests.builders import SECRET, add_skeleton, make_account, make_fence, make_mailboxes, make_user, skeleton_row
 from tests.imapped_site.consoles import make_operator
@@ -122,11 +122,25 @@ class TestButtons:
         account.refresh_from_db()
         assert account.next_sync_at <= timezone.now()
 
+    def test_sync_now_asks_a_worker_after_the_commit(
+        self, operator: Client, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    ) -> None:
+        account = make_account()
+        with django_capture_on_commit_callbacks() as callbacks:
+            press(operator, account, "sync")
+        assert len(callbacks) == 1
+
     def test_sync_now_is_refused_while_paused(self, operator: Client) -> None:
         account = make_account()
         accounts.pause_sync(account_id=account.pk, paused=True)
         assert "resume it first" in press(operator, account, "sync")
         assert not AuditEvent.objects.filter(action="account.sync").exists()
+
+    def test_sync_now_is_refused_for_an_inactive_user(self, operator: Client) -> None:
+        account = make_account()
+        users.set_active(user_id=account.user_id, active=False)
+        assert "is not active" in press(operator, account, "sync")
+        assert "user not active" in operator.get(page(account)).content.decode()
 
     def test_sync_now_tries_refused_credentials_again(self, operator: Client) -> None:
         account = make_account()
