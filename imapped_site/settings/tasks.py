@@ -68,4 +68,7 @@ CELERY_TASK_ROUTES = {
     "search.tasks.*": {"queue": "index"},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(RUN_DIR / "celerybeat-schedule")
-CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    # A message that waited this long has been followed by another one.
+    "enqueue due syncs": {"task": "sync.tasks.enqueue_due_syncs", "schedule": 5.0, "options": {"expires": 5.0}},
+}
