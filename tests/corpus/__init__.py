@@ -17,7 +17,8 @@ _MAKERS = (
     *((headers.plain,) * 4), headers.encoded_words, headers.broken_encoded_words, headers.eight_bit, headers.folded,
     headers.addresses, headers.addresses, headers.odd_dates, headers.odd_shapes, structures.alternative,
     structures.with_attachments, structures.rfc2231, structures.nested, structures.deep, structures.encapsulated,
-    structures.digest, structures.broken_multiparts, structures.broken_multiparts,
+    structures.digest, structures.broken_multiparts, structures.broken_multiparts, structures.with_nul,
+    headers.bare_line_feeds,
 )  # fmt: skip
 
 # Name and share of the messages.

@@ -162,6 +162,12 @@ def odd_shapes(rng: random.Random, number: int) -> bytes:
     )
 
 
+def bare_line_feeds(rng: random.Random, number: int) -> bytes:
+    """Lines that end in LF alone, all of them or some; servers make CRLF of them, or do not."""
+    message = _message(number, [b"Subject: line feeds %d" % number], b"one\r\ntwo\r\n\r\nthree\r\n")
+    return message.replace(b"\r\n", b"\n", rng.choice([-1, 3]))
+
+
 def _message(number: int, fields: list[bytes], body: bytes, *, sender: bool = True) -> bytes:
     head = [b"Message-ID: <m%d@example.test>" % number, b"Date: Mon, 1 Jan 2024 10:%02d:00 +0100" % (number % 60)]
     if sender:
