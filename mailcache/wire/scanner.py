@@ -156,6 +156,34 @@ class Scanner:
         self.position = end
         return self._text[start:end]
 
+    def matching(self, pattern: re.Pattern[bytes], wanted: str) -> bytes:
+        """Read what ``pattern`` matches here."""
+        return self._match(pattern, wanted)
+
+    def raw_value(self, *, max_depth: int = 100) -> bytes:
+        """Step over one value (atom, string or parenthesised list) and return it as it came, literals and all."""
+        raw: list[bytes] = []
+        depth = 0
+        while True:
+            if self.at_literal():
+                raw.append(_as_sent(self.literal()))
+            elif self.skip(b"("):
+                depth += 1
+                raw.append(b"(")
+                if depth > max_depth:
+                    raise WireError("nested too deeply")
+            elif depth and self.skip(b")"):
+                depth -= 1
+                raw.append(b")")
+            elif depth and self.skip(b" "):
+                raw.append(b" ")
+            elif self.peek() == b'"':
+                raw.append(self._match(_QUOTED, "a quoted string"))
+            else:
+                raw.append(self._match(_RAW_ATOM, "a value"))
+            if not depth:
+                return b"".join(raw)
+
     def rest(self) -> bytes:
         """Return the rest of this piece of text and step over it."""
         rest = self._text[self.position :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable
 
@@ -64,7 +65,9 @@ def test_lines_and_literals() -> None:
     ]
 
 
-TEXT = st.binary(max_size=30).map(lambda raw: raw.replace(b"\n", b"").replace(b"\r", b"").replace(b"}", b""))
+TEXT = st.binary(max_size=30).map(
+    lambda raw: raw.replace(b"\n", b"").replace(b"\r", b"").replace(b"}", b"").replace(b"~", b"")
+)
 FRAMES = st.lists(
     st.tuples(TEXT, st.lists(st.tuples(st.binary(max_size=50), st.booleans(), TEXT), max_size=4)), max_size=5
 )
@@ -223,3 +226,26 @@ def test_time_grows_with_the_bytes(stream: Callable[[int], bytes]) -> None:
 
     # Sixteen times the bytes; the square would be 256 times the time.
     assert large < 90 * max(small, 0.0005)
+
+
+def test_plain_lines_can_be_taken_by_pattern() -> None:
+    subject = framer()
+    subject.feed(b"* 1 EXISTS\r\n* 2 EXISTS\r\n* OK\r\n* 3 EXI")
+    pattern = re.compile(rb"\* (\d+) EXISTS\r\n")
+
+    assert subject.take_match(pattern) == (b"1",)
+    assert subject.take_match(pattern) == (b"2",)
+    assert subject.take_match(pattern) is None
+    assert subject.next_event() == Frame((b"* OK",))
+    assert subject.take_match(pattern) is None
+    subject.feed(b"STS\r\n")
+    assert subject.take_match(pattern) == (b"3",)
+    assert subject.buffered == 0
+
+
+def test_no_line_is_taken_within_a_frame() -> None:
+    subject = framer()
+    subject.feed(b"x {3+}\r\n")
+    assert subject.next_event() is None
+    subject.feed(b"ab\n")
+    assert subject.take_match(re.compile(rb"ab\n")) is None

@@ -69,3 +69,23 @@ def test_a_quoted_string_takes_time_in_proportion() -> None:
     with pytest.raises(WireError):
         scanner(raw).quoted()
     assert len(scanner(raw + b'"').quoted()) == 200_000
+
+
+def test_a_value_is_stepped_over_as_it_came() -> None:
+    scan = scanner(b'(a "b)" (NIL ', Literal(3, b"x)("), b") \\Seen) next")
+
+    assert scan.raw_value() == b'(a "b)" (NIL {3}\r\nx)() \\Seen)'
+    scan.space()
+    assert scan.raw_value() == b"next"
+    scan.end()
+
+
+@pytest.mark.parametrize("piece", [b"", b")", b"(a", b"(" * 101, b'("x)'])
+def test_what_is_no_whole_value_is_refused(piece: bytes) -> None:
+    with pytest.raises(WireError):
+        scanner(piece).raw_value()
+
+
+def test_a_skipped_literal_has_no_value() -> None:
+    with pytest.raises(WireError, match="too large"):
+        scanner(b"(", Literal(9), b")").raw_value()

@@ -1,0 +1,120 @@
+"""UID FETCH (RFC 3501 6.4.5, 6.4.8): in commands of bounded length, message by message to the caller."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from mailcache.wire.dates import parse_date_time_lenient
+from mailcache.wire.framing import Choice, Framer, Literal, LiteralHeader, LiteralSink
+from mailcache.wire.number_set import NumberSet
+from sync.upstream.errors import Severity
+from sync.upstream.protocol.fetch_items import flags_of, read_fetch, uid_of
+from sync.upstream.protocol.requests import Steps
+from sync.upstream.protocol.responses import Untagged
+from sync.upstream.protocol.session import Handlers, Session, keep_small
+from sync.upstream.values import FetchedMessage, IdleEvent, IdleKind, LiteralInfo, OnMessage, OpenSink
+
+# Servers cut off or refuse lines of 8,192 and 10,000 bytes (quirks 18, 42).
+_MAX_SET = 7_500
+MAX_KEPT = 64 << 20
+"""Bytes of one response that are kept in memory where no sink takes them."""
+
+# What a sync asks of every message, in whatever order the server tells it; all else goes the long way.
+_PLAIN = re.compile(
+    rb"\* (\d{1,10}) FETCH \((?:UID (\d{1,10})|FLAGS \(([^(){\"\r\n]*)\)|INTERNALDATE \"([^\"\\\r\n]*)\""
+    rb"|RFC822\.SIZE (\d{1,18})|MODSEQ \((\d{1,18})\)| )+\)\r\n"
+)
+_SECTION_BEFORE = re.compile(rb"(?:BODY|BINARY)\[((?:[^\]\"]|\"[^\"]*\")*)\](<\d{1,20}>)? *\Z", re.IGNORECASE)
+_HEAD = re.compile(rb"[\x00\s]*\* +(\d{1,20}) +FETCH\b", re.IGNORECASE)
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_UID = re.compile(rb"[( ]UID (\d{1,10})[ )]", re.IGNORECASE)
+
+
+def uid_fetch(
+    session: Session, uids: Sequence[int], items: bytes, on_message: OnMessage, open_sink: OpenSink | None
+) -> Steps[None]:
+    """Fetch ``items`` of ``uids``; what the upstream tells of other messages is kept for ``noop`` and ``idle``."""
+    receiver = _Receiver(session, frozenset(uids), on_message, open_sink)
+    handlers = Handlers(untagged=receiver.untagged, plain_lines=receiver.plain_lines, literal=receiver.choose_literal)
+    for sequence_set in command_sets(uids):
+        yield from session.command("UID FETCH", sequence_set + b" " + items, handlers, severity=Severity.MESSAGE)
+
+
+def command_sets(uids: Iterable[int]) -> Iterator[bytes]:
+    """Yield ascending sequence sets of bounded length that together name exactly ``uids``."""
+    pieces: list[str] = []
+    length = 0
+    for first, last in NumberSet.from_numbers(uids).ranges:
+        piece = str(first) if first == last else f"{first}:{last}"
+        if length + len(piece) > _MAX_SET:
+            yield ",".join(pieces).encode("ascii")
+            pieces, length = [], 0
+        pieces.append(piece)
+        length += len(piece) + 1
+    if pieces:
+        yield ",".join(pieces).encode("ascii")
+
+
+class _Receiver:
+    """Takes the FETCH responses of one ``uid_fetch``."""
+
+    def __init__(
+        self, session: Session, wanted: Collection[int], on_message: OnMessage, open_sink: OpenSink | None
+    ) -> None:
+        self._session = session
+        self._wanted = wanted
+        self._on_message = on_message
+        self._open_sink = open_sink
+
+    def plain_lines(self, framer: Framer) -> None:
+        """Take the rows of a skeleton without framing and scanning each: they come by the hundred thousand."""
+        while (groups := framer.take_match(_PLAIN)) is not None:
+            seq, uid, flags, date, size, modseq = groups
+            self._deliver(
+                FetchedMessage(
+                    int(seq or 0),
+                    None if uid is None else uid_of(int(uid)),
+                    None if flags is None else flags_of(flags),
+                    None if date is None else parse_date_time_lenient(date),
+                    None if size is None else int(size),
+                    None if modseq is None else int(modseq),
+                )
+            )
+
+    def untagged(self, response: Untagged) -> bool:
+        """Take a FETCH response. One that cannot be read costs itself only (field note 37)."""
+        if response.name != b"FETCH":
+            return False
+        try:
+            message = read_fetch(response.number or 0, response.scanner())
+        except ValueError:
+            self._session.statistics.malformed += 1
+        else:
+            self._deliver(message)
+        return True
+
+    def choose_literal(self, header: LiteralHeader) -> LiteralSink | Choice:
+        """Send the bytes of a section to the caller's sink; keep everything else within bounds."""
+        text = b" ".join(_QUOTED.sub(b'""', piece) for piece in header.pieces if isinstance(piece, bytes))
+        head = _HEAD.match(text)
+        section = _SECTION_BEFORE.search(header.preceding)
+        if head is None or section is None:
+            return keep_small(header)
+        found = _UID.search(text)
+        uid = uid_of(int(found[1])) if found else None
+        if uid is not None and uid not in self._wanted:
+            return Choice.SKIP
+        info = LiteralInfo(int(head[1]), uid, section[1].upper() + (section[2] or b""), header.size)
+        sink = self._open_sink(info) if self._open_sink is not None else None
+        if sink is not None:
+            return sink
+        kept = sum(piece.size for piece in header.pieces if isinstance(piece, Literal) and piece.data is not None)
+        return Choice.COLLECT if kept + header.size <= MAX_KEPT else Choice.SKIP
+
+    def _deliver(self, message: FetchedMessage) -> None:
+        if message.uid in self._wanted:
+            self._on_message(message)
+        else:
+            # Another client changed a flag, or the upstream answers what nobody asked (quirks 26, 43).
+            self._session.pending.append(IdleEvent(IdleKind.FETCH, message.seq, message))
