@@ -16,7 +16,7 @@ from django.db.models import Min
 from django.utils import timezone
 
 from mailcache.errors import LeaseLost, SealBroken
-from mailcache.models import Account, AccountState, LeaseKind, Listing
+from mailcache.models import Account, AccountState, LeaseKind, Listing, Mailbox
 from mailcache.services import accounts, leases
 from mailcache.services.leases import Fence
 from sync import backoff
@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 
 # Below the 30 seconds that a process gets to stop.
 SLICE_SECONDS = 20.0
-# An upstream that said "empty" is asked again this soon.
-_EMPTY_AGAIN = timedelta(seconds=45)
+# What an upstream must say twice before it is believed (a mailbox is empty, or gone) is asked again this soon.
+_LOOK_AGAIN = timedelta(seconds=45)
 _SOONEST = timedelta(seconds=5)
 
 # A fault that lasts until somebody acts is tried as rarely as one that has failed this many times more.
@@ -216,7 +216,8 @@ def _put_off_until(account_id: int, now: datetime) -> datetime | None:
     dates = [
         checkpoints.aggregate(at=Min("retry_at"))["at"],
         Listing.objects.filter(account_id=account_id, retry_at__isnull=False).aggregate(at=Min("retry_at"))["at"],
-        now + _EMPTY_AGAIN if checkpoints.filter(seen_empty_at__isnull=False).exists() else None,
+        now + _LOOK_AGAIN if checkpoints.filter(seen_empty_at__isnull=False).exists() else None,
+        now + _LOOK_AGAIN if Mailbox.objects.mirrored(account_id).filter(missed_lists__gt=0).exists() else None,
     ]
     return max(now + _SOONEST, min(date for date in dates if date)) if any(dates) else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from dataclasses import dataclass
 from typing import cast
@@ -13,7 +12,7 @@ from mailcache.models import Account
 from mailcache.services.sealed_secrets import open_secret
 from sync.upstream.blocking import BlockingClient
 from sync.upstream.endpoint import AuthMethod, Credentials, Endpoint, TlsMode
-from sync.upstream.errors import ConnectionLost, UpstreamError
+from sync.upstream.errors import ConnectionLost
 from sync.upstream.values import SelectedMailbox
 
 
@@ -118,7 +117,5 @@ class UpstreamSession:
         """Log out, and close."""
         client = self._client
         if client is not None and not client.poisoned and not self._aborted:
-            # The work is done; how the upstream says good-bye changes nothing.
-            with contextlib.suppress(UpstreamError):
-                client.logout()
+            client.logout()
         self.drop()

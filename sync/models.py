@@ -34,8 +34,8 @@ class CheckpointQuerySet(models.QuerySet["Checkpoint"]):
 
     def wanted(self, now: datetime) -> CheckpointQuerySet:
         """Mailboxes that the upstream spoke of, that were not compared since, and that may be compared ``now``."""
-        mirrored = self.filter(mailbox__selectable=True, mailbox__upstream_name__isnull=False)
-        return mirrored.filter(wanted_at__isnull=False, mailbox__sync_paused_reason="").exclude(retry_at__gt=now)
+        here = self.filter(mailbox__selectable=True, mailbox__upstream_name__isnull=False, mailbox__missed_lists=0)
+        return here.filter(wanted_at__isnull=False, mailbox__sync_paused_reason="").exclude(retry_at__gt=now)
 
 
 class Checkpoint(models.Model):

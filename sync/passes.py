@@ -18,10 +18,12 @@ from sync.mailbox_list import refresh_mailbox_list
 from sync.models import Checkpoint, SyncKind
 from sync.services.checkpoints import note_failed
 from sync.skeleton import compare_mailbox
-from sync.upstream.errors import Severity, UpstreamError
+from sync.upstream.errors import CommandRefused, Severity, UpstreamError
 from sync.work import SUSPECT_AFTER, SliceWork
 
 logger = logging.getLogger(__name__)
+
+_LIMITS = frozenset({"LIMIT", "THROTTLED"})
 
 
 class Passes:
@@ -84,14 +86,15 @@ class Passes:
         logger.warning("account %s, mailbox %s: %s", work.account.pk, mailbox.pk, error)
         self._first_error = self._first_error or error
         suspect = work.account.failures >= SUSPECT_AFTER
-        if error.severity != Severity.TRANSIENT or suspect:
+        is_local = error.severity != Severity.TRANSIENT or _is_about_the_mailbox(error)
+        if is_local or suspect:
             failures = Checkpoint.objects.filter(mailbox_id=mailbox.pk).values_list("failures", flat=True).first() or 0
             retry_at = timezone.now() + mailbox_delay(failures + 1, work.rng)
             note_failed(fence=work.fence, mailbox_id=mailbox.pk, reason=str(error), retry_at=retry_at)
             self._failed.add(mailbox.pk)
-        if error.severity == Severity.TRANSIENT and (suspect or self._reconnected):
+        if not is_local and (suspect or self._reconnected):
             raise self._first_error
-        self._reconnected = self._reconnected or error.severity == Severity.TRANSIENT
+        self._reconnected = self._reconnected or not is_local
 
     def _to_compare(self) -> list[Mailbox]:
         """Return the mailboxes that this run has still to compare, in their order."""
@@ -121,6 +124,16 @@ class Passes:
         return [mailbox for mailbox in self._mailboxes() if mailbox.pk in missing - held_back]
 
     def _mailboxes(self) -> list[Mailbox]:
-        rows = Mailbox.objects.mirrored(self._work.account.pk).filter(selectable=True, sync_paused_reason="")
+        # One that the last LIST did not name is about to be deleted, or the LIST was partial: leave it as it is.
+        rows = Mailbox.objects.mirrored(self._work.account.pk).filter(
+            selectable=True, sync_paused_reason="", missed_lists=0
+        )
         found = [mailbox for mailbox in rows if mailbox.pk not in self._failed]
         return sorted(found, key=lambda mailbox: planner.mailbox_order(mailbox.role, mailbox.name))
+
+
+def _is_about_the_mailbox(error: UpstreamError) -> bool:
+    """Tell whether a NO or BAD may be true of one mailbox only; one about a limit is not."""
+    if not isinstance(error, CommandRefused):
+        return False
+    return error.retry_after is None and error.code not in _LIMITS

@@ -101,22 +101,33 @@ def _fetch_skeleton(work: SliceWork, uids: Sequence[int]) -> list[SkeletonRow]:
     found: dict[int, FetchedMessage] = {}
 
     def collect(message: FetchedMessage) -> None:
-        if message.size is not None and message.uid is not None:
-            found[message.uid] = message
+        if message.uid is not None:
+            found[message.uid] = _merged(found.get(message.uid), message)
 
     work.upstream.client.uid_fetch(uids, _SKELETON_ITEMS, on_message=collect)
-    messages = [found[uid] for uid in uids if uid in found]
-    dates = _dates_from_headers(work, [uid for uid in uids if uid in found and found[uid].internal_date is None])
+    messages = {uid: found[uid] for uid in uids if uid in found}
+    dates = _dates_from_headers(work, [uid for uid, message in messages.items() if message.internal_date is None])
     return [
         SkeletonRow(
-            uid=message.uid,
+            uid=uid,
             flags=FlagSet.parse(message.flags or ()),
-            internal_date=message.internal_date or dates.get(message.uid, _NO_DATE),
+            internal_date=message.internal_date or dates.get(uid, _NO_DATE),
             size=message.size,
         )
-        for message in messages
-        if message.uid is not None and message.size is not None
+        for uid, message in messages.items()
+        if message.size is not None
     ]
+
+
+def _merged(earlier: FetchedMessage | None, later: FetchedMessage) -> FetchedMessage:
+    """Put the parts together in which a server may tell of one message."""
+    if earlier is None:
+        return later
+    return earlier._replace(
+        flags=earlier.flags if later.flags is None else later.flags,
+        internal_date=later.internal_date or earlier.internal_date,
+        size=earlier.size if later.size is None else later.size,
+    )
 
 
 def _dates_from_headers(work: SliceWork, uids: Sequence[int]) -> dict[int, datetime]:

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from mailcache.errors import LeaseLost
-from mailcache.models import Account, AccountState, Mailbox
+from mailcache.models import Account, AccountState, AuthMethod, Mailbox, TlsMode
 from mailcache.services import accounts, leases
 from mailcache.services.leases import Fence
 from sync.models import STALE_AFTER, Checkpoint, SyncKind, SyncOutcome, SyncRun
@@ -123,8 +123,8 @@ class TestRuns:
             host=account.host,
             port=account.port,
             username="new",
-            tls_mode=account.tls_mode,
-            auth_method=account.auth_method,
+            tls_mode=TlsMode.PLAIN,
+            auth_method=AuthMethod.LOGIN,
         )
         fail(fence, run, AccountState.AUTH_FAILED)
         assert claim_due(now=timezone.now()) == [account.pk]
