@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from django.db import connection
+from django.db import connections
 
 from mailcache.mime.parsed import parse_message
 from mailcache.segments import store_segment, store_segment_file
@@ -40,7 +40,8 @@ class BodyStore:
         try:
             self.drain()
         finally:
-            self._executor.submit(connection.close)
+            # Not ``connection.close``: that name would be looked up here, in the wrong thread.
+            self._executor.submit(connections.close_all)
             self._executor.shutdown(wait=True)
 
     def put(self, mailbox_id: int, bodies: Sequence[FetchedBody]) -> None:

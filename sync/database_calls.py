@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,7 +27,8 @@ class DatabaseCalls:
 
     def close(self) -> None:
         """Finish what was begun and close the connection."""
-        self._executor.submit(connection.close)
+        # Not ``connection.close``: that name would be looked up here, in the wrong thread.
+        self._executor.submit(connections.close_all)
         self._executor.shutdown(wait=True)
 
 
