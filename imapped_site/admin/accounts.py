@@ -20,7 +20,10 @@ from imapped_site.admin.account_forms import UPSTREAM_FIELDS, AccountAddForm, Ac
 from imapped_site.admin.base import OperatorAdmin, operator_of
 from imapped_site.sync_status import AccountStatus, read_mailbox_progress, read_status, read_statuses
 from imapped_site.units import decimal, octets
+from imapped_site.upstream_test import try_upstream
 from mailcache.models import Account
+
+_TESTED_AT_ONCE = 10
 
 
 @admin.register(Account)
@@ -36,7 +39,7 @@ class AccountAdmin(OperatorAdmin[Account]):
     search_fields = ("address", "display_name", "username", "host", "user__email")
     autocomplete_fields = ("user",)
     ordering = ("address", "pk")
-    actions = ("sync_selected", "pause_selected", "resume_selected")
+    actions = ("test_selected", "sync_selected", "pause_selected", "resume_selected")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Account]:
         return super().get_queryset(request).select_related("user").defer("sealed_secret")
@@ -124,6 +127,7 @@ class AccountAdmin(OperatorAdmin[Account]):
     def get_urls(self) -> list[URLPattern]:
         return [
             self.row_path("progress", "progress", never_cache(self.progress_panel)),
+            self.button_path("test", "test", self.press_test),
             self.button_path("sync", "sync", self.press_sync),
             self.button_path("pause", "pause", self.press_pause),
             self.button_path("resume", "resume", self.press_resume),
@@ -136,6 +140,10 @@ class AccountAdmin(OperatorAdmin[Account]):
 
     def _progress(self, account: Account) -> dict[str, Any]:
         return {"status": read_status(account), "mailboxes": read_mailbox_progress(account)}
+
+    def press_test(self, request: HttpRequest, account: Account) -> str:
+        """Log in upstream and tell what is there."""
+        return try_upstream(by=operator_of(request), account=account).summary
 
     def press_sync(self, request: HttpRequest, account: Account) -> str:
         """Ask for a sync."""
@@ -151,6 +159,11 @@ class AccountAdmin(OperatorAdmin[Account]):
         """Resume syncing."""
         operations.resume_sync(by=operator_of(request), account=account)
         return f"Syncing {account} goes on."
+
+    @admin.action(description=f"Test connection (of the first {_TESTED_AT_ONCE} selected)")
+    def test_selected(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        """Test connections one after the other, in bounded time."""
+        self.press_each(request, list(accounts[:_TESTED_AT_ONCE]), self.press_test)
 
     @admin.action(description="Sync now")
     def sync_selected(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
