@@ -64,12 +64,12 @@ class Passes:
                 self._failed.add(mailbox.pk)
             except UpstreamError as error:
                 self._note_failure(mailbox, error)
-            self._work.pause_point()
 
     def _compare(self, mailbox: Mailbox) -> None:
         compare_mailbox(self._work, mailbox)
         self._bodies.fetch_newest(mailbox)
         self._fetch_long_headers(mailbox)
+        self._work.pause_point()
 
     def _fetch_long_headers(self, mailbox: Mailbox) -> None:
         if not self._work.pace.measured:

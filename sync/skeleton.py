@@ -156,4 +156,5 @@ def _remove(work: SliceWork, mailbox: Mailbox, uidvalidity: int, uids: Sequence[
         removed = remove_other_uidvalidities(fence=work.fence, mailbox_id=mailbox.pk, uidvalidity=uidvalidity)
         work.counters.messages_removed += removed
         renumbered = removed > 0
-        work.pause_point()
+        if renumbered:
+            work.pause_point()

@@ -71,6 +71,9 @@ class Watcher:
         self._database = DatabaseCalls()
         self._leases = WatchLeases(f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}")
         self._watched: dict[Target, asyncio.Task[None]] = {}
+        self.reloads = 0
+        self.listening: set[int] = set()
+        """Accounts whose upstream is being listened to now."""
         self._opened: dict[tuple[object, ...], Target] = {}
         self._spoke: dict[int, bool] = {}
         self._anybody_spoke = asyncio.Event()
@@ -105,6 +108,7 @@ class Watcher:
         await self._forget([target for target, task in self._watched.items() if target not in targets or task.done()])
         for target in targets - self._watched.keys():
             self._watched[target] = asyncio.create_task(self._watch(target), name=f"watch-{target.account_id}")
+        self.reloads += 1
 
     def _targets(self) -> list[Target]:
         """Return what is to be watched; secrets are opened only where something has changed."""
@@ -166,8 +170,12 @@ class Watcher:
                 self._speak(target.account_id, full=True)
             elif await self._database.call(_has_changed, target.account_id, selected):
                 self._speak(target.account_id)
-            async for _ in client.idle():
-                self._speak(target.account_id)
+            self.listening.add(target.account_id)
+            try:
+                async for _ in client.idle():
+                    self._speak(target.account_id)
+            finally:
+                self.listening.discard(target.account_id)
 
     def _speak(self, account_id: int, *, full: bool = False) -> None:
         self._spoke[account_id] = full or self._spoke.get(account_id, False)
