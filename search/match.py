@@ -14,12 +14,21 @@ from search.query import All, And, HasFlag, HasKeyword, Not, Or, Query, Recent, 
 class Messages(Protocol):
     """The messages of a client's view, in the order of their sequence numbers (from 1)."""
 
-    uids: Sequence[int]
-    flag_indexes: Sequence[int]
-    """For each message, which of ``combinations`` it has."""
-    combinations: Sequence[FlagSet]
-    recent_uid: int
-    """Messages from this UID on are recent."""
+    @property
+    def uids(self) -> Sequence[int]:
+        """UIDs, ascending."""
+
+    @property
+    def flag_indexes(self) -> Sequence[int]:
+        """For each message, which of ``combinations`` it has."""
+
+    @property
+    def combinations(self) -> Sequence[FlagSet]:
+        """The combinations of flags in use."""
+
+    @property
+    def recent_uid(self) -> int:
+        """Messages from this UID on are recent."""
 
 
 def match(query: Query, messages: Messages) -> list[int]:

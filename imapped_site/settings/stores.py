@@ -15,7 +15,7 @@ __all__ = [
     "R2_BUCKET", "R2_ENDPOINT", "R2_REGION", "R2_SECRET_ACCESS_KEY", "REDIS_URL", "STORAGES",
 ]  # fmt: skip
 
-_REDIS_TIMEOUT = 5
+_REDIS_TIMEOUT = 2
 
 DATABASE_URL = read.url("DATABASE_URL", "", schemes=("postgres", "postgresql"), hide=True)
 REDIS_URL = read.url("REDIS_URL", "", schemes=("redis", "rediss", "unix"), hide=True)
@@ -53,7 +53,12 @@ CACHES = {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "imapped",
-        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": _REDIS_TIMEOUT, "SOCKET_TIMEOUT": _REDIS_TIMEOUT},
+        # Everything in the cache can be done without: a cache that is away is an empty one.
+        "OPTIONS": {
+            "SOCKET_CONNECT_TIMEOUT": _REDIS_TIMEOUT,
+            "SOCKET_TIMEOUT": _REDIS_TIMEOUT,
+            "IGNORE_EXCEPTIONS": True,
+        },
     }
 }
 

@@ -1,0 +1,187 @@
+"""FETCH and UID FETCH (RFC 3501 6.4.5).
+
+What the snapshot knows is answered from memory. The rest is read in blocks of messages: one query, then the bytes of
+small messages in one turn of a thread, those of large ones piece by piece as the client takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta, timezone
+
+from imapfront.errors import Answer, CommandFailed, completed
+from imapfront.fetch_sections import MessageBytes, SectionsMissing, small_enough, write_sections
+from imapfront.handlers.fetch_seen import mark_seen
+from imapfront.session import Selected, Session, flags_item
+from imapfront.wire import responses
+from imapfront.wire.commands import Fetch, FetchAttribute
+from mailcache.reads.contents import ContentRow, load_contents
+from mailcache.wire.dates import format_date_time
+
+BLOCK = 500
+_QUICK_MESSAGES = 1000
+_FROM_MEMORY = FetchAttribute.UID | FetchAttribute.FLAGS | FetchAttribute.INTERNALDATE | FetchAttribute.RFC822_SIZE
+_STRUCTURES = {
+    FetchAttribute.ENVELOPE: "envelope",
+    FetchAttribute.BODY: "body",
+    FetchAttribute.BODYSTRUCTURE: "bodystructure",
+}
+
+
+def fetch(session: Session, command: Fetch) -> Answer | None:
+    """Answer at once what is in memory and short."""
+    if command.sections or command.attributes & ~_FROM_MEMORY:
+        return None
+    selected = session.mailbox
+    positions = _positions(selected, command)
+    if sum(map(len, positions)) > _QUICK_MESSAGES:
+        return None
+    missing = _write_from_memory(session, command, [position for one in positions for position in one])
+    return _ended(command, expunged=missing, unavailable=0)
+
+
+async def run_fetch(session: Session, command: Fetch) -> Answer:
+    """Answer block by block."""
+    selected = session.mailbox
+    if command.uid:
+        await session.refresh()
+        session.send_updates()
+    expunged = unavailable = 0
+    for block in _blocks(_positions(selected, command)):
+        if command.sections or command.attributes & ~_FROM_MEMORY:
+            gone, not_here = await _write_block(session, command, block)
+            expunged += gone
+            unavailable += not_here
+        else:
+            expunged += _write_from_memory(session, command, block)
+        await session.channel.drain()
+    return _ended(command, expunged=expunged, unavailable=unavailable)
+
+
+def _positions(selected: Selected, command: Fetch) -> list[range]:
+    try:
+        return selected.view.positions(command.numbers, uid=command.uid)
+    except IndexError:
+        raise CommandFailed("no such message", status="BAD") from None
+
+
+def _ended(command: Fetch, *, expunged: int, unavailable: int) -> Answer:
+    if unavailable:
+        text = f"{unavailable} messages have not been fetched from their server yet, try again later"
+        return Answer("NO", text, "UNAVAILABLE")
+    if expunged and not command.uid:
+        return Answer("NO", "some of the messages no longer exist", "EXPUNGEISSUED")
+    return completed("FETCH completed")
+
+
+def _blocks(positions: Sequence[range]) -> Iterator[list[int]]:
+    block: list[int] = []
+    for one in positions:
+        for position in one:
+            block.append(position)
+            if len(block) == BLOCK:
+                yield block
+                block = []
+    if block:
+        yield block
+
+
+def _write_from_memory(session: Session, command: Fetch, block: Sequence[int]) -> int:
+    """Write one block of answers; returns how many messages are gone."""
+    selected = session.mailbox
+    uids, snapshot = selected.view.uids, selected.shared.snapshot
+    same = uids is snapshot.uids
+    lines: list[bytes] = []
+    missing = 0
+    for position in block:
+        at = position if same else snapshot.position(uids[position])
+        if at < 0:
+            missing += 1
+        else:
+            items = _memory_items(selected, command.attributes, uids[position], at)
+            lines.append(b"* %d FETCH (%b)\r\n" % (position + 1, b" ".join(items)))
+    session.write(b"".join(lines))
+    return missing
+
+
+def _memory_items(selected: Selected, attributes: FetchAttribute, uid: int, at: int) -> list[bytes]:
+    snapshot = selected.shared.snapshot
+    items: list[bytes] = []
+    if attributes & FetchAttribute.UID:
+        items.append(b"UID %d" % uid)
+    if attributes & FetchAttribute.FLAGS:
+        items.append(flags_item(selected, uid, at))
+    if attributes & FetchAttribute.INTERNALDATE:
+        items.append(b"INTERNALDATE " + _date(snapshot.dates[at], snapshot.zones[at]))
+    if attributes & FetchAttribute.RFC822_SIZE:
+        items.append(b"RFC822.SIZE %d" % snapshot.sizes[at])
+    return items
+
+
+def _date(seconds: int, zone_minutes: int) -> bytes:
+    zone = timezone(timedelta(minutes=zone_minutes)) if zone_minutes else UTC
+    return format_date_time(datetime.fromtimestamp(seconds, tz=zone))
+
+
+async def _write_block(session: Session, command: Fetch, block: Sequence[int]) -> tuple[int, int]:
+    """Write one block; returns how many messages are gone, and of how many something is not here yet."""
+    selected = session.mailbox
+    uids = [selected.view.uids[position] for position in block]
+    rows = await load_contents(
+        session.services.pool,
+        session.user,
+        selected.shared.id,
+        uids,
+        structures=frozenset(name for flag, name in _STRUCTURES.items() if command.attributes & flag),
+        bytes_wanted=bool(command.sections),
+    )
+    complete = {uid: row for uid, row in rows.items() if _is_complete(row, command)}
+    told_flags = await mark_seen(session, command, complete)
+    gone = unavailable = 0
+    small = [row for row in complete.values() if command.sections and small_enough(row, command.sections)]
+    contents = await MessageBytes.read(session.services.threads, small) if small else MessageBytes({})
+    for position, uid in zip(block, uids, strict=True):
+        row = complete.get(uid)
+        at = selected.shared.snapshot.position(uid)
+        if uid not in rows or at < 0:
+            gone += 1
+        elif row is None:
+            unavailable += 1
+        else:
+            unavailable += await _write_message(session, command, position, at, row, contents, uid in told_flags)
+    return gone, unavailable
+
+
+async def _write_message(
+    session: Session,
+    command: Fetch,
+    position: int,
+    at: int,
+    row: ContentRow,
+    contents: MessageBytes,
+    tell_flags: bool,  # noqa: FBT001
+) -> int:
+    attributes = command.attributes | (FetchAttribute.FLAGS if tell_flags else FetchAttribute(0))
+    items = _memory_items(session.mailbox, attributes, row.uid, at)
+    for flag, name in _STRUCTURES.items():
+        if attributes & flag:
+            items.append(name.upper().encode("ascii") + b" " + getattr(row, name))
+    if not command.sections:
+        session.write(responses.fetch(position + 1, items))
+        return 0
+    try:
+        await write_sections(session, position + 1, items, row, command.sections, contents)
+    except SectionsMissing:
+        return 1
+    return 0
+
+
+def _is_complete(row: ContentRow, command: Fetch) -> bool:
+    """True when everything that is asked of a message is here."""
+    for flag, name in _STRUCTURES.items():
+        if command.attributes & flag and getattr(row, name) is None:
+            return False
+    return row.content_id is not None or all(
+        not section.section.path and section.section.kind.value.startswith("HEADER") and row.header is not None
+        for section in command.sections
+    )

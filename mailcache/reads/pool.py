@@ -1,0 +1,29 @@
+"""The asynchronous connection pool of a process, from Django's database settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connection
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+Pool = AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]
+
+# A database that is away is told to the client within seconds; the pool reconnects by itself.
+ACQUIRE_SECONDS = 10.0
+
+
+def make_pool(*, size: int) -> Pool:
+    """Return a pool that is not open yet; open it in the running event loop."""
+    parameters = dict(connection.get_connection_params())
+    for django_only in ("cursor_factory", "context", "prepare_threshold"):
+        parameters.pop(django_only, None)
+    return AsyncConnectionPool(
+        kwargs={**parameters, "autocommit": True},
+        min_size=1,
+        max_size=size,
+        timeout=ACQUIRE_SECONDS,
+        open=False,
+        name="imapfront",
+    )
