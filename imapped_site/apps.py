@@ -14,5 +14,6 @@ class SiteConfig(AppConfig):
     verbose_name = "imapped"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks, and make our Celery application the one to which every process sends."""
         import_module("imapped_site.checks")
+        import_module("imapped_site.celery")

@@ -6,9 +6,12 @@ import io
 from datetime import timedelta
 
 import pytest
+from celery import current_app
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
+from kombu import Queue
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from mailcache.models import Account, AuditEvent, Mailbox
 from mailcache.services import accounts
@@ -32,6 +35,17 @@ class TestAsking:
         account.refresh_from_db()
         assert account.next_sync_at <= timezone.now()
         assert AuditEvent.objects.get(action="account.sync").account == account
+
+    def test_puts_a_task_into_the_urgent_queue(
+        self, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    ) -> None:
+        with current_app.connection_for_write() as broker:
+            queue = Queue("urgent", channel=broker.default_channel)
+            queue.declare()
+            queue.purge()
+            with django_capture_on_commit_callbacks(execute=True):
+                run(make_account())
+            assert queue.purge() == 1
 
     def test_a_paused_account_is_refused(self) -> None:
         account = make_account()
