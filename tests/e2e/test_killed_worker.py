@@ -1,0 +1,182 @@
+"""SIGKILL of the real worker at twenty recorded commit points of a first sync, each resumed by the next worker."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.corpus import CorpusMailbox, load_corpus, make_corpus
+from tests.e2e.figures import Report
+from tests.e2e.mirror import Mirror, differences, imaplib_login, read_with_imaplib
+from tests.e2e.system import PASSWORD, System
+from tests.fakes.crash_points import CrashControl, CrashPoint
+from tests.fakes.recording_proxy import RecordingProxy
+from tests.servers.dovecot import Dovecot, new_user
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.dovecot
+
+_POINTS = 20
+_MESSAGES = 100
+_INCLUDE = ("--include", "tests.fakes.crash_points", "--concurrency", "1")
+_STORED = """
+    SELECT mailbox.upstream_name, remote.uid
+    FROM mailcache_remote remote
+    JOIN mailcache_mailbox mailbox ON mailbox.id = remote.mailbox_id
+    JOIN mailcache_account account ON account.id = remote.account_id
+    JOIN mailcache_message message ON message.remote_id = remote.id
+    WHERE account.address = %s AND message.content_id IS NOT NULL
+"""
+# What thirty seconds would do: the lease of a worker that is gone ends.
+_END_LEASES = """
+    UPDATE mailcache_lease SET expires_at = clock_timestamp()
+    WHERE account_id = (SELECT id FROM mailcache_account WHERE address = %s)
+"""
+
+
+class Victim:
+    """One account whose first sync is interrupted; all victims have the same mail."""
+
+    def __init__(self, system: System, dovecot: Dovecot, corpus: tuple[CorpusMailbox, ...]) -> None:
+        self._system = system
+        self._upstream = new_user()
+        with dovecot.login(self._upstream) as client:
+            load_corpus(client, corpus)
+        self.proxy = RecordingProxy(dovecot.host, dovecot.plain_port)
+        self.address = ""
+
+    def add(self) -> None:
+        """Make the account known; beat does not run, so nothing happens before it is asked for."""
+        self.address = self._system.add_account(self._upstream, port=self.proxy.port)
+
+    def ask(self) -> None:
+        """Ask for a sync."""
+        self._system.manage("force_sync", "--account-email", self.address)
+
+    def stored(self) -> set[tuple[bytes, int]]:
+        """Return upstream mailbox name and UID of the messages whose bytes are here."""
+        return {(bytes(name), uid) for name, uid in self._system.query(_STORED, self.address)}
+
+    def fetched(self) -> Counter[tuple[bytes, int]]:
+        """Return how often the bytes of each message came from the upstream."""
+        return Counter((body.mailbox.strip(b'"'), body.uid) for body in self.proxy.fetched_bodies())
+
+    def mirror(self) -> Mirror:
+        """Return what a client reads."""
+        with imaplib_login(self._system.imap_port, self.address, PASSWORD) as client:
+            return read_with_imaplib(client)
+
+    def close(self) -> None:
+        """End the proxy."""
+        self.proxy.close()
+
+
+@pytest.fixture(scope="module")
+def corpus() -> tuple[CorpusMailbox, ...]:
+    """All mailboxes, few messages, one of them large enough to be fetched alone."""
+    return make_corpus(messages=_MESSAGES, large_bytes=4_000_000)
+
+
+@pytest.fixture
+def system() -> Iterator[System]:
+    with System() as system:
+        system.start("imap")
+        yield system
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> CrashControl:
+    return CrashControl(tmp_path / "crash")
+
+
+def _start_worker(system: System, control: CrashControl) -> None:
+    system.start("worker", arguments=_INCLUDE, environment=control.environment)
+
+
+def _record(system: System, control: CrashControl, victim: Victim) -> list[str]:
+    """Return the places of all commits of one undisturbed first sync."""
+    control.record()
+    since = system.now()
+    victim.ask()
+    wait_until(lambda: system.is_in_step(victim.address, since=since), 120)
+    return control.stop_recording()
+
+
+def choose_points(places: list[str], wanted: int) -> list[CrashPoint]:
+    """Return crash points spread over a recorded sync: every place at least once, as far as ``wanted`` allows."""
+    counts: Counter[str] = Counter()
+    commits: list[tuple[str, int]] = []
+    for place in places:
+        counts[place] += 1
+        commits.append((place, counts[place]))
+    chosen = [next(commit for commit in commits if commit[0] == place) for place in counts][:wanted]
+    rest = [commit for commit in commits if commit not in chosen]
+    missing = wanted - len(chosen)
+    chosen += [rest[index * len(rest) // missing] for index in range(min(missing, len(rest)))]
+    chosen.sort(key=commits.index)
+    return [CrashPoint(place, number, after=bool(index % 2)) for index, (place, number) in enumerate(chosen)]
+
+
+def test_points_are_spread_over_a_recording() -> None:
+    places = ["list", *["skeleton", "headers"] * 5, *["bodies"] * 10, "end"]
+    points = choose_points(places, 8)
+    assert {point.place for point in points} == set(places)
+    assert len(set(points)) == 8
+    assert [str(CrashPoint.parse(str(point))) for point in points] == [str(point) for point in points]
+
+
+@pytest.mark.timeout(900)
+def test_every_interrupted_sync_ends_as_an_undisturbed_one(
+    system: System, control: CrashControl, dovecot: Dovecot, corpus: tuple[CorpusMailbox, ...], report_figure: Report
+) -> None:
+    reference = Victim(system, dovecot, corpus)
+    reference.add()
+    _start_worker(system, control)
+    points = choose_points(_record(system, control, reference), _POINTS)
+    assert len(points) == _POINTS
+    expected = reference.mirror()
+    assert sum(map(len, expected.values())) == _MESSAGES
+    assert max(reference.fetched().values()) == 1
+    reference.close()
+    again = 0
+    for point in points:
+        victim = Victim(system, dovecot, corpus)
+        victim.add()
+        stored = _crash(system, control, victim, point)
+        _start_worker(system, control)
+        _resume(system, victim)
+        again += _check(victim, point, stored, expected)
+        victim.close()
+    report_figure(f"{_POINTS} kills ({', '.join(map(str, points))}): {again} bodies in flight were fetched again")
+
+
+def _crash(system: System, control: CrashControl, victim: Victim, point: CrashPoint) -> dict[tuple[bytes, int], int]:
+    """Have the worker die at ``point``; returns the messages stored by then, and how often each had been fetched."""
+    control.arm(point)
+    victim.ask()
+    wait_until(lambda: not system.process("worker").alive(), 120)
+    system.kill("worker")
+    assert control.disarm(), f"the worker died before {point}"
+    wait_until(lambda: not victim.proxy.connections())
+    fetched = victim.fetched()
+    return {message: fetched[message] for message in victim.stored()}
+
+
+def _resume(system: System, victim: Victim) -> None:
+    since = system.now()
+    system.query(_END_LEASES, victim.address)
+    victim.ask()
+    wait_until(lambda: system.is_in_step(victim.address, since=since), 120)
+
+
+def _check(victim: Victim, point: CrashPoint, stored: dict[tuple[bytes, int], int], expected: Mirror) -> int:
+    """Compare with the undisturbed sync; returns how many messages were fetched again."""
+    assert not differences(victim.mirror(), expected), point
+    fetched = victim.fetched()
+    assert {message: fetched[message] for message in stored} == stored, f"{point}: fetched again although stored"
+    assert len(fetched) == len(victim.stored()) == _MESSAGES, point
+    assert max(fetched.values()) <= 2, point
+    return fetched.total() - len(fetched)
