@@ -49,6 +49,6 @@ class SliceWork:
     """Remotes that this slice has tried and set aside."""
 
     def pause_point(self) -> None:
-        """Raise ``SliceOver`` when it is time to stop; called after each step forward, where everything is committed."""
+        """Raise ``SliceOver`` when it is time to stop; called after each step forward, when it is committed."""
         if self.must_stop() or self.clock() >= self.deadline:
             raise SliceOver
