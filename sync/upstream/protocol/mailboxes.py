@@ -114,6 +114,8 @@ def read_list(scan: Scanner) -> ListedMailbox:
     scan.skip_spaces()
     listed = scan.matching(_LISTED_ATTRIBUTES, "attributes")[1:-1].decode("ascii", errors="replace")
     attributes = frozenset(_SPELLED.get(attribute.lower(), attribute) for attribute in listed.split())
+    if "\\NonExistent" in attributes:
+        attributes |= {"\\Noselect"}  # the one implies the other (RFC 5258 3)
     scan.skip_spaces()
     delimiter = _delimiter(scan)
     scan.skip_spaces()
