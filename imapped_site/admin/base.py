@@ -11,6 +11,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from imapped_site.operations import Operator
@@ -62,6 +64,7 @@ class OperatorAdmin(_ModelAdmin[_Row]):
     def has_delete_permission(self, request: HttpRequest, obj: _Row | None = None) -> bool:
         return False
 
+    @method_decorator(sensitive_post_parameters())
     def changeform_view(
         self,
         request: HttpRequest,
