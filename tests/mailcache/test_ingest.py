@@ -206,7 +206,7 @@ class TestBodies:
         add_bodies(fence, inbox, {1: body})
 
         assert bytes(listing.envelope or b"") == bytes(Content.objects.get().envelope)
-        assert bytes(listing.listing_headers or b"") == bytes(Content.objects.get().listing_headers)
+        assert bytes(listing.listing_headers or b"") == bytes(Content.objects.get().listing_headers or b"")
 
 
 class TestMailboxList:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings
 from django.test import override_settings
 
 from mailcache.errors import SealBroken
@@ -60,7 +61,7 @@ def test_another_master_key_is_told_apart_from_a_broken_row() -> None:
         open_secret(account)
 
 
-def test_rotation_seals_everything_anew(settings: pytest.FixtureRequest) -> None:
+def test_rotation_seals_everything_anew() -> None:
     account = make_account()
     old_master = settings.ENCRYPTION_MASTER_KEY
     sealed_secrets._derived.clear()

@@ -39,6 +39,7 @@ class TestStoreFlags:
 
         assert result.changed == {1: FlagSet.parse(["\\Seen", "x"]), 3: FlagSet.parse(["\\Seen", "x"])}
         assert set(Message.objects.exclude(uid=2).values_list("modseq", flat=True)) == {result.modseq}
+        assert result.modseq is not None
         assert Change.objects.get(modseq=result.modseq).changed == "1,3"
         assert list(Mutation.objects.values_list("add_flags", "add_keywords")) == [(1, ["x"]), (1, ["x"])]
         inbox.refresh_from_db()

@@ -7,6 +7,7 @@ import logging
 
 import pytest
 from asgiref.sync import sync_to_async
+from pytest_django.fixtures import SettingsWrapper
 
 from mailcache import wakeup
 from mailcache.wakeup import Wakeup
@@ -28,10 +29,8 @@ async def test_a_listener_hears() -> None:
     await listener.aclose()  # type: ignore[attr-defined]  # an async generator, told as an iterator
 
 
-def test_without_redis_publishing_says_so_once(
-    settings: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
-) -> None:
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"  # type: ignore[attr-defined]  # pytest-django's settings fixture
+def test_without_redis_publishing_says_so_once(settings: SettingsWrapper, caplog: pytest.LogCaptureFixture) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
 
     with caplog.at_level(logging.WARNING):
         wakeup.publish(1, 1)

@@ -56,7 +56,8 @@ class RawClient:
 def flat(frame: Frame) -> bytes:
     """Return a frame as it was on the wire."""
     return b"".join(
-        b"{%d}\r\n%b" % (piece.size, piece.data) if isinstance(piece, Literal) else piece for piece in frame.pieces
+        b"{%d}\r\n%b" % (piece.size, piece.data or b"") if isinstance(piece, Literal) else piece
+        for piece in frame.pieces
     )
 
 
@@ -78,11 +79,8 @@ def client(dovecot: Dovecot, upstream_user: str, messages: list[bytes]) -> Itera
 
 def _stored(client: RawClient) -> list[bytes]:
     """The messages as Dovecot sends them: it makes CRLF of bare line feeds."""
-    return [frame.pieces[1].data or b"" for frame in client.run(b"FETCH 1:* BODY.PEEK[]") if _has_literal(frame)]
-
-
-def _has_literal(frame: Frame) -> bool:
-    return len(frame.pieces) > 1 and isinstance(frame.pieces[1], Literal)
+    frames = client.run(b"FETCH 1:* BODY.PEEK[]")
+    return [piece.data or b"" for frame in frames for piece in frame.pieces if isinstance(piece, Literal)]
 
 
 def test_envelope_body_and_bodystructure(client: RawClient) -> None:
