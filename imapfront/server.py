@@ -41,7 +41,7 @@ def bound_socket(bind: tuple[str, int]) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listening.bind((host, port))
     listening.listen(_BACKLOG)
-    listening.setblocking(False)  # noqa: FBT003
+    listening.settimeout(0)
     return listening
 
 

@@ -7,6 +7,7 @@ small messages in one turn of a thread, those of large ones piece by piece as th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
 from imapfront.errors import Answer, CommandFailed, completed
@@ -137,43 +138,45 @@ async def _write_block(session: Session, command: Fetch, block: Sequence[int]) -
     )
     complete = {uid: row for uid, row in rows.items() if _is_complete(row, command)}
     told_flags = await mark_seen(session, command, complete)
-    gone = unavailable = 0
     small = [row for row in complete.values() if command.sections and small_enough(row, command.sections)]
     contents = await MessageBytes.read(session.services.threads, small) if small else MessageBytes({})
+    writer = _BlockWriter(session, command, contents, told_flags)
+    gone = unavailable = 0
     for position, uid in zip(block, uids, strict=True):
-        row = complete.get(uid)
         at = selected.shared.snapshot.position(uid)
         if uid not in rows or at < 0:
             gone += 1
-        elif row is None:
+        elif uid not in complete or not await writer.write(position, at, complete[uid]):
             unavailable += 1
-        else:
-            unavailable += await _write_message(session, command, position, at, row, contents, uid in told_flags)
     return gone, unavailable
 
 
-async def _write_message(
-    session: Session,
-    command: Fetch,
-    position: int,
-    at: int,
-    row: ContentRow,
-    contents: MessageBytes,
-    tell_flags: bool,  # noqa: FBT001
-) -> int:
-    attributes = command.attributes | (FetchAttribute.FLAGS if tell_flags else FetchAttribute(0))
-    items = _memory_items(session.mailbox, attributes, row.uid, at)
-    for flag, name in _STRUCTURES.items():
-        if attributes & flag:
-            items.append(name.upper().encode("ascii") + b" " + getattr(row, name))
-    if not command.sections:
-        session.write(responses.fetch(position + 1, items))
-        return 0
-    try:
-        await write_sections(session, position + 1, items, row, command.sections, contents)
-    except SectionsMissing:
-        return 1
-    return 0
+@dataclass(frozen=True, slots=True)
+class _BlockWriter:
+    """Writes the answers of one block, for which everything has been read that is read at once."""
+
+    session: Session
+    command: Fetch
+    contents: MessageBytes
+    told_flags: frozenset[int]
+
+    async def write(self, position: int, at: int, row: ContentRow) -> bool:
+        """Write one message's answer; False, with nothing written, when its bytes are not where they should be."""
+        attributes = self.command.attributes
+        if row.uid in self.told_flags:
+            attributes |= FetchAttribute.FLAGS
+        items = _memory_items(self.session.mailbox, attributes, row.uid, at)
+        for flag, name in _STRUCTURES.items():
+            if attributes & flag:
+                items.append(name.upper().encode("ascii") + b" " + getattr(row, name))
+        if not self.command.sections:
+            self.session.write(responses.fetch(position + 1, items))
+            return True
+        try:
+            await write_sections(self.session, position + 1, items, row, self.command.sections, self.contents)
+        except SectionsMissing:
+            return False
+        return True
 
 
 def _is_complete(row: ContentRow, command: Fetch) -> bool:

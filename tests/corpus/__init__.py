@@ -85,6 +85,6 @@ def load_corpus(client: imaplib.IMAP4, corpus: tuple[CorpusMailbox, ...]) -> Non
         for message in mailbox.messages:
             stamp = message.internal_date.strftime('"%d-%b-%Y %H:%M:%S %z"')
             flags = f"({' '.join(message.flags)})"
-            status, answer = client.append(name, flags, stamp, message.data)  # type: ignore[arg-type]
+            status, answer = client.append(name, flags, stamp, message.data)  # type: ignore[arg-type]  # as above
             if status != "OK":
                 raise AssertionError(f"{mailbox.name}: {answer!r}: {message.data[:200]!r}")

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 from asgiref.sync import sync_to_async
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django.fixtures import Settings
 
 from mailcache import wakeup
 from mailcache.wakeup import Wakeup
@@ -29,7 +29,7 @@ async def test_a_listener_hears() -> None:
     await listener.aclose()  # type: ignore[attr-defined]  # an async generator, told as an iterator
 
 
-def test_without_redis_publishing_says_so_once(settings: SettingsWrapper, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_redis_publishing_says_so_once(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
 
     with caplog.at_level(logging.WARNING):
