@@ -19,7 +19,7 @@ from sync.body_store import BodyStore
 from sync.errors import IncompleteAnswer
 from sync.planner import Waiting
 from sync.spool import FetchedBody, SpooledLiteral, spool_directory
-from sync.upstream.errors import Severity, UpstreamError
+from sync.upstream.errors import CommandRefused, Severity, UpstreamError
 from sync.upstream.values import FetchedMessage, LiteralInfo
 from sync.work import SUSPECT_AFTER, SliceWork
 
@@ -28,6 +28,7 @@ _LOOK_AHEAD = 2000
 # What an upstream that lies about sizes can make one batch hold in memory.
 _MOST_IN_MEMORY = 3 * SEGMENT_TARGET_BYTES
 _REFUSED_IN_A_ROW = 5
+_BROKEN_IN_A_SLICE = 3
 
 
 class BodyPass:
@@ -36,6 +37,7 @@ class BodyPass:
     def __init__(self, work: SliceWork, store: BodyStore) -> None:
         self._work = work
         self._store = store
+        self._broken = 0
         self._directory = spool_directory(Path(settings.DATA_DIR))
 
     def fetch_newest(self, mailbox: Mailbox) -> None:
@@ -53,7 +55,6 @@ class BodyPass:
                 self._fetch_batch(mailbox, batch)
                 start += len(batch)
                 self._work.pause_point()
-            self._store.drain()
 
     def is_long(self, mailbox: Mailbox) -> bool:
         """Tell whether this mailbox's bodies take so long that clients should get the headers first."""
@@ -63,6 +64,7 @@ class BodyPass:
         return planner.are_headers_worthwhile(missing, self._work.pace.bytes_per_second)
 
     def _waiting(self, mailbox: Mailbox) -> list[Waiting]:
+        self._store.drain()
         rows = Listing.objects.fetchable(mailbox.account_id, timezone.now()).newest_first(mailbox.pk)
         newest = rows.values_list("remote_id", "uid", "size")[: _LOOK_AHEAD + len(self._work.skipped)]
         return [Waiting(*row) for row in newest if row[0] not in self._work.skipped]
@@ -77,11 +79,11 @@ class BodyPass:
         )
 
     def _fetch_batch(self, mailbox: Mailbox, batch: Sequence[Waiting]) -> None:
-        self._open(mailbox)
         began = self._work.clock()
-        bodies = self._fetch(batch)
+        bodies = self._fetch(mailbox, batch)
         self._note_pace(batch, bodies, self._work.clock() - began)
-        missing = [message for message in batch if message.uid not in {body.uid for body in bodies}]
+        done = {body.remote_id for body in bodies} | self._work.skipped
+        missing = [message for message in batch if message.remote_id not in done]
         self._store.put(mailbox.pk, bodies)
         self._fetch_singly(mailbox, missing, delivered=bool(bodies))
 
@@ -93,8 +95,9 @@ class BodyPass:
         if selected.uidvalidity != mailbox.upstream_uidvalidity:
             raise IncompleteAnswer("the mailbox was renumbered (UIDVALIDITY) while its messages were being fetched")
 
-    def _fetch(self, batch: Sequence[Waiting]) -> list[FetchedBody]:
+    def _fetch(self, mailbox: Mailbox, batch: Sequence[Waiting]) -> list[FetchedBody]:
         """Fetch some bodies in one command; those that the upstream does not deliver are missing in what it returns."""
+        self._open(mailbox)
         remotes = {message.uid: message.remote_id for message in batch}
         bodies: dict[int, FetchedBody] = {}
         sinks: list[SpooledLiteral] = []
@@ -110,8 +113,7 @@ class BodyPass:
             )
         except UpstreamError as error:
             _discard(sinks, ())
-            if error.severity != Severity.MESSAGE or self._work.upstream.client.poisoned:
-                self._suspect(batch, error)
+            if not self._is_about_messages(batch, error):
                 raise
             bodies.clear()
         sizes = {message.uid: message.size for message in batch}
@@ -139,21 +141,30 @@ class BodyPass:
         """
         refused = []
         for message in messages:
-            bodies = self._fetch([message])
+            bodies = self._fetch(mailbox, [message])
             if bodies:
                 self._store.put(mailbox.pk, bodies)
                 delivered = True
-            else:
+            elif message.remote_id not in self._work.skipped:
                 refused.append(message)
             if len(refused) > _REFUSED_IN_A_ROW and not delivered:
                 raise IncompleteAnswer("the upstream delivers no message of this mailbox")
         for message in refused:
             self._park(message, "the upstream did not deliver this message")
 
-    def _suspect(self, batch: Sequence[Waiting], error: UpstreamError) -> None:
-        """Set a message aside at which the connection keeps breaking, so that it blocks no other."""
-        if len(batch) == 1 and self._work.account.failures >= SUSPECT_AFTER:
-            self._park(batch[0], f"the connection failed while fetching this message: {error}")
+    def _is_about_messages(self, batch: Sequence[Waiting], error: UpstreamError) -> bool:
+        """Tell whether the others can be fetched all the same.
+
+        A message at which the connection keeps breaking is set aside, so that it blocks no other.
+        """
+        if isinstance(error, CommandRefused):
+            return error.severity == Severity.MESSAGE
+        if len(batch) > 1 or self._work.account.failures < SUSPECT_AFTER or self._broken >= _BROKEN_IN_A_SLICE:
+            return False
+        self._broken += 1
+        self._work.upstream.drop()
+        self._park(batch[0], f"the connection failed while this message was fetched: {error}")
+        return True
 
     def _park(self, message: Waiting, reason: str) -> None:
         attempts = Listing.objects.filter(account_id=self._work.account.pk, remote_id=message.remote_id).values_list(

@@ -10,6 +10,7 @@ from mailcache.mime.parsed import parse_header
 from mailcache.models import Listing, Mailbox
 from mailcache.services.ingest_headers import HeaderRow, add_headers
 from sync import planner
+from sync.upstream.errors import CommandRefused, Severity
 from sync.upstream.values import FetchedMessage
 from sync.work import SliceWork
 
@@ -22,9 +23,13 @@ def fetch_headers(work: SliceWork, mailbox: Mailbox) -> None:
     below = _NO_UID_ABOVE
     while uids := _next_chunk(mailbox, below):
         rows: list[HeaderRow] = []
-        work.upstream.client.uid_fetch(sorted(uids), _ITEMS, on_message=_collector(uids, rows))
+        try:
+            work.upstream.client.uid_fetch(sorted(uids), _ITEMS, on_message=_collector(uids, rows))
+        except CommandRefused as error:
+            if error.severity != Severity.MESSAGE:
+                raise
         work.counters.headers_added += add_headers(fence=work.fence, rows=rows)
-        # Onwards even where the answer left some out: their bodies will tell.
+        # Onwards even where the upstream left some out or refused: their bodies will tell.
         below = min(uids)
         work.pause_point()
 

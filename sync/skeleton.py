@@ -22,6 +22,7 @@ from sync.errors import IncompleteAnswer
 from sync.flags import compare_flags
 from sync.models import Checkpoint
 from sync.services.checkpoints import UpstreamState, checkpoint_of, note_compared
+from sync.upstream.errors import CommandRefused, Severity
 from sync.upstream.values import FetchedMessage, SelectedMailbox
 from sync.work import SliceWork
 
@@ -29,6 +30,8 @@ from sync.work import SliceWork
 _EMPTY_FOR = timedelta(seconds=30)
 _SKELETON_ITEMS = b"(FLAGS INTERNALDATE RFC822.SIZE)"
 _DATE_ITEMS = b"(BODY.PEEK[HEADER.FIELDS (DATE)])"
+# More than these is no matter of single messages.
+_MOST_LEFT_OUT = 10
 _NO_DATE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -45,10 +48,11 @@ def compare_mailbox(work: SliceWork, mailbox: Mailbox) -> None:
         note_compared(fence=work.fence, before=before, state=state, compared_at=began, seen_empty=True)
         return
     difference = planner.compare_uids(uids, agreed)
-    _add_new(work, mailbox, state.uidvalidity, difference.new)
+    left_out = _add_new(work, mailbox, state.uidvalidity, difference.new)
     compare_flags(work, mailbox, state.uidvalidity, difference.kept, agreed)
     _remove(work, mailbox, state.uidvalidity, difference.gone, renumbered=before.uidvalidity != state.uidvalidity)
-    note_compared(fence=work.fence, before=before, state=state, compared_at=began)
+    trouble = f"FETCH leaves out {left_out} messages that UID SEARCH names" if left_out else ""
+    note_compared(fence=work.fence, before=before, state=state, compared_at=began, trouble=trouble)
 
 
 def _read_uids(work: SliceWork, mailbox: Mailbox) -> tuple[UpstreamState, list[int]]:
@@ -84,17 +88,34 @@ def _may_be_empty(mailbox: Mailbox, before: Checkpoint, now: datetime) -> bool:
     return not Remote.objects.filter(account_id=mailbox.account_id, mailbox_id=mailbox.pk).exists()
 
 
-def _add_new(work: SliceWork, mailbox: Mailbox, uidvalidity: int, uids: Sequence[int]) -> None:
-    left_out: list[int] = []
+def _add_new(work: SliceWork, mailbox: Mailbox, uidvalidity: int, uids: Sequence[int]) -> int:
+    """Add new messages; returns how many of them the upstream has but does not describe."""
+    left_out: set[int] = set()
     for chunk in planner.chunks(uids):
-        rows = _fetch_skeleton(work, chunk)
-        left_out += sorted(set(chunk) - {row.uid for row in rows})
+        rows = _fetch_halves(work, chunk)
+        left_out |= set(chunk) - {row.uid for row in rows}
+        if len(left_out) > _MOST_LEFT_OUT:
+            raise IncompleteAnswer(f"FETCH leaves out {len(left_out)} messages that UID SEARCH names")
         work.counters.messages_added += add_messages(
             fence=work.fence, mailbox_id=mailbox.pk, uidvalidity=uidvalidity, rows=rows
         )
         work.pause_point()
-    if left_out and (still := set(left_out) & set(work.upstream.client.uid_search())):
-        raise IncompleteAnswer(f"FETCH left out {len(still)} messages that UID SEARCH names, first UID {min(still)}")
+    return len(left_out & set(work.upstream.client.uid_search())) if left_out else 0
+
+
+def _fetch_halves(work: SliceWork, uids: Sequence[int]) -> list[SkeletonRow]:
+    """Fetch a chunk; where the upstream refuses it because of some message, without that message."""
+    try:
+        return _fetch_skeleton(work, uids)
+    except CommandRefused as error:
+        if error.severity != Severity.MESSAGE:
+            raise
+    if len(uids) == 1:
+        return []
+    middle = len(uids) // 2
+    first = _fetch_halves(work, uids[:middle])
+    # Nothing of so many is no matter of single messages.
+    return first + _fetch_halves(work, uids[middle:]) if first or middle <= _MOST_LEFT_OUT else first
 
 
 def _fetch_skeleton(work: SliceWork, uids: Sequence[int]) -> list[SkeletonRow]:

@@ -27,21 +27,28 @@ class UpstreamState:
 
 @transaction.atomic
 def note_compared(
-    *, fence: Fence, before: Checkpoint, state: UpstreamState, compared_at: datetime, seen_empty: bool = False
+    *,
+    fence: Fence,
+    before: Checkpoint,
+    state: UpstreamState,
+    compared_at: datetime,
+    seen_empty: bool = False,
+    trouble: str = "",
 ) -> None:
     """Note a finished comparison. ``before`` is the checkpoint as read before it; a newer want of the mailbox stays.
 
-    With ``seen_empty`` nothing was taken over: the upstream's numbers stay as they were.
+    With ``seen_empty`` nothing was taken over, with ``trouble`` not everything: the upstream's numbers stay as they
+    were.
     """
     leases.check(fence)
     values: dict[str, object] = {
         "compared_at": compared_at,
-        "failures": 0,
-        "reason": "",
+        "failures": before.failures + 1 if trouble else 0,
+        "reason": trouble,
         "retry_at": None,
         "seen_empty_at": (before.seen_empty_at or compared_at) if seen_empty else None,
     }
-    if not seen_empty:
+    if not seen_empty and not trouble:
         values |= {
             "uidvalidity": state.uidvalidity,
             "uidnext": state.uidnext,

@@ -1,0 +1,221 @@
+"""Upstreams that leave out, refuse or lie: nothing is deleted for it, and nothing blocks the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from mailcache.models import Account, AccountState, Listing, Message
+from sync.account_run import SliceEnd, run_account_until_done, run_slice
+from sync.models import Checkpoint, SyncOutcome, SyncRun
+from tests.builders import make_account
+from tests.sync.mirror import mirrored
+from tests.sync.one_mailbox import OneMailbox
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Upstream = Callable[[int], tuple[OneMailbox, Account]]
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """Start an upstream with so many messages; returns it and its account."""
+    with ExitStack() as stack:
+
+        def start(count: int) -> tuple[OneMailbox, Account]:
+            server = stack.enter_context(OneMailbox(count))
+            return server, make_account(port=server.port)
+
+        yield start
+
+
+def synced(account: Account) -> SyncRun:
+    assert run_account_until_done(account.pk) is SliceEnd.DONE
+    return SyncRun.objects.latest("started_at")
+
+
+def bodies(account: Account) -> list[bytes]:
+    return [data for data, _ in mirrored(account)["INBOX"]]
+
+
+class TestIncompleteAnswers:
+    def test_a_search_that_names_fewer_than_exist_deletes_nothing(self, upstream: Upstream) -> None:
+        server, account = upstream(5)
+        synced(account)
+        server.hidden_from_search = {1, 2, 3}
+
+        assert run_account_until_done(account.pk) is SliceEnd.FAILED
+
+        assert Message.objects.count() == 5
+        checkpoint = Checkpoint.objects.get()
+        assert "5 messages" in checkpoint.reason
+        assert checkpoint.retry_at is not None
+        assert checkpoint.exists == 5
+
+    def test_the_same_for_an_empty_answer(self, upstream: Upstream) -> None:
+        server, account = upstream(2)
+        synced(account)
+        server.messages, kept = {}, server.messages
+        synced(account)
+        assert Message.objects.count() == 2
+        server.messages = kept
+        synced(account)
+        assert Message.objects.count() == 2
+        assert Checkpoint.objects.get().seen_empty_at is None
+
+    def test_a_search_that_is_complete_when_asked_again_is_used(self, upstream: Upstream) -> None:
+        server, account = upstream(3)
+        server.says_exists = 4
+        server.hidden_from_search = {3}
+        assert run_account_until_done(account.pk) is SliceEnd.FAILED
+        assert len(server.asked(b"UID SEARCH")) == 2
+
+    @pytest.mark.parametrize("switch", ["without_skeleton", "refuses_skeleton"])
+    def test_messages_that_fetch_leaves_out_keep_the_comparison_open(self, upstream: Upstream, switch: str) -> None:
+        server, account = upstream(5)
+        setattr(server, switch, {2})
+        run = synced(account)
+        assert (run.outcome, "leaves out 1" in run.reason) == (SyncOutcome.PARTLY, True)
+        assert len(bodies(account)) == 4
+        assert Checkpoint.objects.get().exists is None
+
+        setattr(server, switch, set())
+        run = synced(account)
+        assert (run.outcome, run.reason) == (SyncOutcome.COMPLETED, "")
+        assert len(bodies(account)) == 5
+        assert Checkpoint.objects.get().exists == 5
+
+    def test_an_upstream_that_describes_no_message_fails(self, upstream: Upstream) -> None:
+        server, account = upstream(300)
+        server.refuses_skeleton = set(server.messages)
+        assert run_account_until_done(account.pk) is SliceEnd.FAILED
+        assert len(server.asked(b"UID FETCH")) < 60
+
+    def test_no_uidvalidity_is_no_mailbox(self, upstream: Upstream) -> None:
+        server, account = upstream(2)
+        server.uidvalidity = None
+        assert run_account_until_done(account.pk) is SliceEnd.FAILED
+        account.refresh_from_db()
+        assert (account.state, "UIDVALIDITY" in account.state_reason) == (AccountState.FAILING, True)
+
+    def test_a_list_without_inbox_is_no_list(self, upstream: Upstream) -> None:
+        server, account = upstream(2)
+        synced(account)
+        server.mailboxes = []
+        assert run_account_until_done(account.pk) is SliceEnd.FAILED
+        assert Message.objects.count() == 2
+
+
+class TestHeaders:
+    def test_headers_come_first_where_bodies_take_long(
+        self, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server, account = upstream(1600)
+        monkeypatch.setattr("sync.planner.are_headers_worthwhile", lambda size, rate: size > 0)
+        server.refuses_headers = {3}
+        end = run_slice(account.pk, full=True, seconds=0.0)
+        while end is SliceEnd.MORE and not Listing.objects.exclude(header=None).exists():
+            end = run_slice(account.pk, seconds=0.0)
+        newest = Listing.objects.latest("uid")
+        assert bytes(newest.header or b"").endswith(b"\r\n\r\n")
+        assert bytes(newest.envelope or b"").startswith(b"(")
+        assert run_account_until_done(account.pk) is SliceEnd.DONE
+        assert bodies(account) == list(server.messages.values())
+
+
+class TestRenumbered:
+    def test_the_mailbox_is_read_anew_then_the_old_messages_go(self, upstream: Upstream) -> None:
+        server, account = upstream(4)
+        synced(account)
+        server.uidvalidity = 8
+        run = synced(account)
+        assert (run.messages_added, run.messages_removed) == (4, 4)
+        assert bodies(account) == list(server.messages.values())
+        assert list(Message.objects.order_by("uid").values_list("uid", flat=True)) == [5, 6, 7, 8]
+
+
+class TestMessages:
+    def test_no_internaldate_is_taken_from_the_header(self, upstream: Upstream) -> None:
+        server, account = upstream(3)
+        server.without_date = {2}
+        synced(account)
+        dates = set(Message.objects.values_list("internal_date", flat=True))
+        assert [date.isoformat() for date in dates] == ["2024-05-17T08:30:00+00:00"]
+
+    @pytest.mark.parametrize("switch", ["without_body", "refuses_body"])
+    def test_a_message_that_is_not_delivered_is_set_aside(self, upstream: Upstream, switch: str) -> None:
+        server, account = upstream(6)
+        setattr(server, switch, {4})
+        run = synced(account)
+
+        assert (run.bodies_added, run.bodies_parked, run.bodies_remaining) == (5, 1, 1)
+        parked = Listing.objects.get()
+        assert (parked.uid, parked.attempts) == (4, 1)
+        assert parked.parked_reason
+        account.refresh_from_db()
+        assert parked.retry_at is not None
+        assert abs(account.next_sync_at - parked.retry_at) < timedelta(seconds=1)
+
+        # It is asked for again when its time has come, and not before.
+        asked = len(server.bodies_asked())
+        synced(account)
+        assert len(server.bodies_asked()) == asked
+        setattr(server, switch, set())
+        Listing.objects.update(retry_at=timezone.now())
+        synced(account)
+        assert bodies(account) == list(server.messages.values())
+
+    def test_an_upstream_that_delivers_nothing_is_not_messages_that_are_bad(self, upstream: Upstream) -> None:
+        server, account = upstream(20)
+        server.without_body = set(server.messages)
+        assert run_account_until_done(account.pk) is not SliceEnd.MORE
+        assert not Listing.objects.filter(retry_at__isnull=False).exists()
+        assert len(server.bodies_asked()) < 10
+
+    def test_a_message_at_which_the_connection_breaks_blocks_the_others_for_some_runs_only(
+        self, upstream: Upstream
+    ) -> None:
+        server, account = upstream(5)
+        server.drops_at_body = {3}
+        ends = [run_account_until_done(account.pk) for _ in range(4)]
+
+        assert ends[:2] == [SliceEnd.FAILED] * 2
+        assert ends[-1] is SliceEnd.DONE
+        assert list(Listing.objects.values_list("uid", flat=True)) == [3]
+        assert Message.objects.filter(content__isnull=False).count() == 4
+
+    def test_nothing_that_is_here_is_fetched_again(self, upstream: Upstream) -> None:
+        server, account = upstream(5)
+        synced(account)
+        asked = len(server.bodies_asked())
+        synced(account)
+        synced(account)
+        assert len(server.bodies_asked()) == asked
+
+    def test_an_unchanged_mailbox_costs_three_commands(self, upstream: Upstream) -> None:
+        server, account = upstream(2000)
+        synced(account)
+        first = [command.split(b" ")[0] for command in server.commands]
+        # 2000 / 500 for the skeleton, and batches of bodies by number.
+        assert len(server.asked(b"UID FETCH")) - len(server.bodies_asked()) == 4
+        assert len(server.bodies_asked()) <= 6
+        assert first.count(b"EXAMINE") == 1
+
+        server.commands.clear()
+        synced(account)
+        work = [command for command in server.commands if command.split(b" ")[0] in (b"EXAMINE", b"UID", b"LIST")]
+        assert len(work) == 4
+        assert max(len(command) for command in server.commands) < 8000
+
+
+def test_a_failing_run_is_recorded(upstream: Upstream) -> None:
+    server, account = upstream(2)
+    server.mailboxes = []
+    assert run_account_until_done(account.pk) is SliceEnd.FAILED
+    run = SyncRun.objects.get()
+    assert (run.outcome, run.finished_at is not None, bool(run.reason)) == (SyncOutcome.FAILED, True, True)
+    assert run.commands > 0
