@@ -45,6 +45,13 @@ class RedactingFilter(logging.Filter):
         return True
 
 
+class RoutineFilter(logging.Filter):
+    """Drops what beat says every few seconds, day and night."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("Scheduler: Sending due task")
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object per line: time, level, logger, process, message, extra fields, exception."""
 

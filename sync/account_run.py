@@ -181,7 +181,21 @@ class _Slice:
             next_sync_at=now + backoff.spread(settings.PERIODIC_SYNC_INTERVAL_SECONDS, self._rng),
             not_later_than=_put_off_until(self._account.pk, now),
         )
+        self._tell(now)
         return SliceEnd.DONE
+
+    def _tell(self, now: datetime) -> None:
+        done = self._counters
+        if done.messages_added or done.flags_changed or done.messages_removed or done.bodies_added:
+            logger.info(
+                "account %s in step after %.1f s: %d messages new, %d changed, %d gone, %d bodies fetched",
+                self._account.pk,
+                (now - self._run.started_at).total_seconds(),
+                done.messages_added,
+                done.flags_changed,
+                done.messages_removed,
+                done.bodies_added,
+            )
 
     def _fail(self, error: Exception, state: AccountState) -> SliceEnd:
         logger.warning("account %s: sync failed: %s: %s", self._account.pk, type(error).__name__, error)

@@ -26,7 +26,10 @@ _quiet_level = "INFO" if _level == "DEBUG" else _level
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"redact": {"()": "imapped_site.logs.RedactingFilter"}},
+    "filters": {
+        "redact": {"()": "imapped_site.logs.RedactingFilter"},
+        "routine": {"()": "imapped_site.logs.RoutineFilter"},
+    },
     "formatters": {
         "desk": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s", "datefmt": "%H:%M:%S"},
         "json": {"()": "imapped_site.logs.JsonFormatter"},
@@ -47,7 +50,12 @@ LOGGING: dict[str, Any] = {
         "botocore": {"level": _quiet_level},
         "kombu": {"level": _quiet_level},
         "amqp": {"level": _quiet_level},
+        # A line for every message of the queue says nothing that our own lines do not say better.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": _quiet_level, "filters": ["routine"]},
         "psycopg": {"level": _quiet_level},
+        "psycopg.pool": {"level": "WARNING"},  # at INFO it tells of every loan of a connection
         "uvicorn": {"handlers": [], "level": _quiet_level, "propagate": True},
         "uvicorn.access": {"handlers": [], "level": "WARNING", "propagate": True},
     },
