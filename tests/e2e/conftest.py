@@ -24,9 +24,10 @@ def mirrored(dovecot: Dovecot) -> Iterator[MirroredAccount]:
         load_corpus(client, corpus)
     with System(ca_file=dovecot.ca_file) as system:
         system.start(*EVERYTHING)
-        address = system.add_account(user, port=dovecot.tls_port, tls_mode="tls")
+        system.add_user(address := f"{user}@example.test")
         began = time.monotonic()
-        system.sync(address)
+        system.add_account(user, owner=address, port=dovecot.tls_port, tls_mode="tls")
+        system.wait_in_step(address)
         seconds = time.monotonic() - began
         count = sum(len(mailbox.messages) for mailbox in corpus)
         yield MirroredAccount(dovecot, user, system, address, count, seconds)

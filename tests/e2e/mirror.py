@@ -91,7 +91,9 @@ def _as_copy(answer: list[Any], index: int) -> tuple[int, Copy]:
     rest = answer[index + 1] if index + 1 < len(answer) and isinstance(answer[index + 1], bytes) else b""
     values = head + b" " + rest
     names = frozenset(_value(rb"FLAGS \(([^)]*)\)", values).split()) - {"\\Recent"}
-    copy = Copy(data, names, _value(rb'INTERNALDATE "([^"]*)"', values), int(_value(rb"RFC822\.SIZE (\d+)", values)))
+    # " 2-Nov" and "02-Nov" are two spellings of one day (RFC 3501 date-day-fixed).
+    date = re.sub("^ ", "0", _value(rb'INTERNALDATE "([^"]*)"', values))
+    copy = Copy(data, names, date, int(_value(rb"RFC822\.SIZE (\d+)", values)))
     return int(_value(rb"UID (\d+)", values)), copy
 
 

@@ -136,7 +136,10 @@ class System:
     def add_account(
         self, upstream_user: str, *, owner: str = "", host: str = HOST, port: int, tls_mode: str = "plain"
     ) -> str:
-        """Add an account (of a new user unless ``owner`` is given) for a user of Dovecot; returns its address."""
+        """Add an account (of a new user unless ``owner`` is given) for a user of Dovecot; returns its address.
+
+        Its first sync begins as soon as a worker is free.
+        """
         address = f"{upstream_user}@example.test"
         if not owner:
             self.add_user(address)
@@ -152,19 +155,24 @@ class System:
         """Have an account synced as an operator does, and return when it is in step."""
         before = self.now()
         self.manage("force_sync", "--account-email", address)
-        wait_until(lambda: self.is_in_step(address, since=before), timeout)
+        self.wait_in_step(address, since=before, timeout=timeout)
+
+    def wait_in_step(self, address: str, *, since: Any = None, timeout: float = _SYNC_SECONDS) -> None:
+        """Return when a sync of the account has ended well after ``since``, if given."""
+        wait_until(lambda: self.is_in_step(address, since=since), timeout)
 
     def now(self) -> Any:
         """Return the database's time."""
         return self.query("SELECT clock_timestamp()")[0][0]
 
-    def is_in_step(self, address: str, *, since: Any) -> bool:
+    def is_in_step(self, address: str, *, since: Any = None) -> bool:
         """Tell whether a sync of the account has ended well after ``since``; fails when a process has died."""
         self.assert_alive()
-        rows = self.query(
-            "SELECT state = 'active' AND last_synced_at > %s FROM mailcache_account WHERE address = %s", since, address
-        )
-        return rows == [(True,)]
+        statement = """
+            SELECT state = 'active' AND last_synced_at > coalesce(%s, '-infinity'::timestamptz)
+            FROM mailcache_account WHERE address = %s
+        """
+        return self.query(statement, since, address) == [(True,)]
 
     def status(self, address: str) -> dict[str, Any]:
         """Return what ``show_sync_status`` says of an account."""

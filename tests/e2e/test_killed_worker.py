@@ -48,11 +48,11 @@ class Victim:
         self.proxy = RecordingProxy(dovecot.host, dovecot.plain_port)
         self.address = ""
 
-    def add(self) -> None:
-        """Make the account known; beat does not run, so nothing happens before it is asked for."""
+    def begin(self) -> None:
+        """Make the account known: its first sync begins. Beat does not run, so nobody else asks for one."""
         self.address = self._system.add_account(self._upstream, port=self.proxy.port)
 
-    def ask(self) -> None:
+    def ask_again(self) -> None:
         """Ask for a sync."""
         self._system.manage("force_sync", "--account-email", self.address)
 
@@ -99,9 +99,8 @@ def _start_worker(system: System, control: CrashControl) -> None:
 def _record(system: System, control: CrashControl, victim: Victim) -> list[str]:
     """Return the places of all commits of one undisturbed first sync."""
     control.record()
-    since = system.now()
-    victim.ask()
-    wait_until(lambda: system.is_in_step(victim.address, since=since), 120)
+    victim.begin()
+    system.wait_in_step(victim.address)
     return control.stop_recording()
 
 
@@ -133,7 +132,6 @@ def test_every_interrupted_sync_ends_as_an_undisturbed_one(
     system: System, control: CrashControl, dovecot: Dovecot, corpus: tuple[CorpusMailbox, ...], report_figure: Report
 ) -> None:
     reference = Victim(system, dovecot, corpus)
-    reference.add()
     _start_worker(system, control)
     points = choose_points(_record(system, control, reference), _POINTS)
     assert len(points) == _POINTS
@@ -144,7 +142,6 @@ def test_every_interrupted_sync_ends_as_an_undisturbed_one(
     again = 0
     for point in points:
         victim = Victim(system, dovecot, corpus)
-        victim.add()
         stored = _crash(system, control, victim, point)
         _start_worker(system, control)
         _resume(system, victim)
@@ -156,7 +153,7 @@ def test_every_interrupted_sync_ends_as_an_undisturbed_one(
 def _crash(system: System, control: CrashControl, victim: Victim, point: CrashPoint) -> dict[tuple[bytes, int], int]:
     """Have the worker die at ``point``; returns the messages stored by then, and how often each had been fetched."""
     control.arm(point)
-    victim.ask()
+    victim.begin()
     wait_until(lambda: not system.process("worker").alive(), 120)
     system.kill("worker")
     assert control.disarm(), f"the worker died before {point}"
@@ -168,8 +165,8 @@ def _crash(system: System, control: CrashControl, victim: Victim, point: CrashPo
 def _resume(system: System, victim: Victim) -> None:
     since = system.now()
     system.query(_END_LEASES, victim.address)
-    victim.ask()
-    wait_until(lambda: system.is_in_step(victim.address, since=since), 120)
+    victim.ask_again()
+    system.wait_in_step(victim.address, since=since)
 
 
 def _check(victim: Victim, point: CrashPoint, stored: dict[tuple[bytes, int], int], expected: Mirror) -> int:

@@ -32,7 +32,7 @@ def address(system: System, proxy: RecordingProxy, dovecot: Dovecot, upstream_us
     for number in range(3):
         dovecot.deliver(upstream_user, _MESSAGE % number)
     address = system.add_account(upstream_user, port=proxy.port)
-    system.sync(address)
+    system.wait_in_step(address)
     wait_until(lambda: _idling(proxy) is not None, _WAIT_SECONDS)
     return address
 
@@ -88,7 +88,7 @@ def test_new_mail_comes_without_a_poll(
 def _newest_body(client: IMAPClient) -> bytes:
     """Return the newest message, or nothing while its bytes are not here yet."""
     try:
-        (values,) = client.fetch("*", ["BODY.PEEK[]"]).values()
+        values = client.fetch(max(client.search("ALL")), ["BODY.PEEK[]"]).popitem()[1]
     except IMAPClient.Error as error:
         if "UNAVAILABLE" not in str(error):
             raise

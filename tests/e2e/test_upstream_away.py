@@ -27,7 +27,7 @@ def test_everything_is_served_and_sync_recovers(own_dovecot: Dovecot, upstream_u
     with System() as system:
         system.start(*EVERYTHING)
         address = system.add_account(upstream_user, port=own_dovecot.plain_port)
-        system.sync(address)
+        system.wait_in_step(address)
         before = _read(own_dovecot.plain_port, upstream_user, own_dovecot.password)
         assert sum(map(len, before.values())) == 100
 
