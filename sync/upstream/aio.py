@@ -44,9 +44,13 @@ class AsyncClient:
         """Connect and log in; raises ``UpstreamError``."""
         deadlines = deadlines or Deadlines()
         client = cls(await dial(endpoint, deadlines), Session(deadlines))
-        if endpoint.tls_mode == "tls":
-            await client._run(_tls_first(deadlines))
-        await client._run(login.establish(client._session, endpoint, credentials))
+        try:
+            if endpoint.tls_mode == "tls":
+                await client._run(_tls_first(deadlines))
+            await client._run(login.establish(client._session, endpoint, credentials))
+        except BaseException:
+            client.close()
+            raise
         return client
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import time
@@ -58,9 +59,13 @@ class BlockingClient:
         deadlines = deadlines or Deadlines()
         wire = _Wire(_dial(endpoint, deadlines), endpoint)
         client = cls(wire, Session(deadlines))
-        if endpoint.tls_mode == "tls":
-            client._run(_tls_first(deadlines))
-        client._run(login.establish(client._session, endpoint, credentials))
+        try:
+            if endpoint.tls_mode == "tls":
+                client._run(_tls_first(deadlines))
+            client._run(login.establish(client._session, endpoint, credentials))
+        except BaseException:
+            client.close()
+            raise
         return client
 
     @property
@@ -133,9 +138,11 @@ class BlockingClient:
             self.close()
 
     def close(self) -> None:
-        """Close without a word."""
+        """Close without a word. Another thread may call this: a read that waits for bytes ends."""
         self._closed = True
-        self._wire.close()
+        self._wire.shut_down()
+        if not self._busy:
+            self._wire.close()
 
     def __enter__(self) -> Self:
         return self
@@ -167,11 +174,13 @@ class BlockingClient:
             raise
         except BaseException as fault:
             # Also an interrupt and a fault of the caller's sink: what was not read would be taken for the next answer.
-            self._fault = fault
-            self.close()
+            self._fault = self._fault or fault
+            self._closed = True
             raise
         finally:
             self._busy = False
+            if self._closed:
+                self._wire.close()
 
 
 class _Wire:
@@ -197,8 +206,14 @@ class _Wire:
             self._start_tls(request)
         return b""
 
+    def shut_down(self) -> None:
+        """End the connection but keep the descriptor, which a thread that waits for bytes still uses."""
+        with contextlib.suppress(OSError):
+            # Not SSLSocket.shutdown, which would take the TLS layer away under that thread.
+            socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
+
     def close(self) -> None:
-        """Close the socket: also ends a read that another thread is parked in."""
+        """Give the descriptor back."""
         self._connection.close()
 
     def _receive(self) -> bytes:

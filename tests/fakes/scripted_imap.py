@@ -61,7 +61,8 @@ class ScriptedImap:
     ) -> None:
         self.commands: list[bytes] = []
         self.connections = 0
-        self.closed_by_client = threading.Event()
+        self.over = threading.Event()
+        """Set when a connection has ended: where the server hangs, because the client closed it."""
         self._answers = {**(LOGGED_IN if logged_in else {}), **(answers or {})}
         self._counts: dict[str, int] = {}
         self._greeting = greeting
@@ -85,6 +86,11 @@ class ScriptedImap:
         for thread in self._threads:
             thread.join(timeout=10)
 
+    def say(self, data: bytes) -> None:
+        """Send something to the client that came last, out of turn."""
+        with contextlib.suppress(OSError):
+            self._open[-1].sendall(data)
+
     def _accept(self) -> None:
         while True:
             try:
@@ -104,14 +110,14 @@ class ScriptedImap:
                 while self._answer(conversation):
                     pass
         except OSError:
-            self.closed_by_client.set()
+            pass  # the client went away
         finally:
+            self.over.set()
             conversation.close()
 
     def _answer(self, conversation: _Conversation) -> bool:
         line = conversation.read_command()
         if not line:
-            self.closed_by_client.set()
             return False
         if line.upper() == b"DONE" or conversation.awaits_response:
             name, command = ("DONE" if line.upper() == b"DONE" else "RESPONSE"), line
@@ -120,10 +126,7 @@ class ScriptedImap:
             words = command.decode("latin-1").upper().split(" ")
             name = " ".join(words[:2]) if words[0] == "UID" else words[0]
         self.commands.append(command)
-        going_on = conversation.perform(self._next_answer(name), name.encode())
-        if not going_on:
-            self.closed_by_client.set()
-        return going_on
+        return conversation.perform(self._next_answer(name), name.encode())
 
     def _next_answer(self, name: str) -> Answer:
         answer = self._answers.get(name, b"{tag} BAD unknown\r\n")

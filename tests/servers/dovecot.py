@@ -34,6 +34,7 @@ ssl_cert = <{directory}/cert.pem
 ssl_key = <{directory}/key.pem
 disable_plaintext_auth = no
 auth_mechanisms = plain login
+auth_failure_delay = 0
 mail_max_userip_connections = 0
 default_internal_user = {internal_user}
 default_internal_group = {internal_group}
@@ -87,6 +88,9 @@ service imap-login {{
 }}
 service anvil {{
   chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service stats {{
   chroot =

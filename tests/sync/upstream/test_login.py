@@ -8,7 +8,15 @@ import logging
 import pytest
 
 from sync.upstream.endpoint import Credentials, Deadlines, Endpoint
-from sync.upstream.errors import AuthFailed, ProtocolViolation, ServerBye, Severity, TemporarilyRefused, UpstreamError
+from sync.upstream.errors import (
+    AuthFailed,
+    CommandNo,
+    ProtocolViolation,
+    ServerBye,
+    Severity,
+    TemporarilyRefused,
+    UpstreamError,
+)
 from tests.fakes.scripted_imap import Action, ScriptedImap
 from tests.servers.dovecot import Dovecot
 from tests.sync.upstream.conftest import Script
@@ -100,11 +108,19 @@ def test_literals_wait_only_where_they_must(connect: Connect) -> None:
         ((b"* BYE Session expired\r\n", Action.DROP), ServerBye),
         (b"Server Unavailable.\r\n", ProtocolViolation),
         (b"X9 OK whose?\r\n", ProtocolViolation),
+        (b"{tag} OK welcome\r\n* BYE changed my mind\r\n", ServerBye),
     ],
 )
 def test_what_a_refusal_means(script: Script, answer: bytes, error: type[UpstreamError]) -> None:
     with pytest.raises(error):
         script({"LOGIN": answer})
+
+
+def test_a_connection_that_fails_late_is_closed_as_well(connect: Connect) -> None:
+    with ScriptedImap({"CAPABILITY": [b"{tag} OK\r\n", b"{tag} NO not today\r\n"]}) as server:
+        with pytest.raises(CommandNo):
+            connect(Endpoint("127.0.0.1", server.port, "plain"), Credentials("login", "a", "b"), Deadlines())
+        assert server.over.wait(10)
 
 
 def test_login_disabled_is_obeyed(connect: Connect) -> None:

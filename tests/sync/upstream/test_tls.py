@@ -11,7 +11,7 @@ import pytest
 from mailcache.crypto.certificates import write_self_signed
 from sync.upstream.endpoint import Credentials, Deadlines, Endpoint, TlsMode
 from sync.upstream.errors import ProtocolViolation, ServerBye, Severity, TimedOut, TlsFailed, UpstreamError
-from tests.fakes.scripted_imap import Action, ScriptedImap
+from tests.fakes.scripted_imap import Action, Answer, ScriptedImap
 from tests.servers.dovecot import Dovecot
 from tests.sync.upstream.drivers import Connect
 
@@ -79,7 +79,7 @@ OFFERED = b"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n"
 
 
 def test_starttls_forgets_what_was_offered_before(connect: Connect, server_tls: tuple[ssl.SSLContext, Path]) -> None:
-    answers = {
+    answers: dict[str, Answer | list[Answer]] = {
         "STARTTLS": (b"{tag} OK go\r\n", Action.TLS),
         "CAPABILITY": [b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n{tag} OK\r\n", b"* CAPABILITY IMAP4rev1\r\n{tag} OK\r\n"],
     }
