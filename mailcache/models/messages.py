@@ -82,8 +82,12 @@ class ListingQuerySet(models.QuerySet["Listing"]):
     """Named reads of the work list."""
 
     def fetchable(self, account_id: int, now: datetime) -> ListingQuerySet:
-        """Messages whose bytes are still upstream only, without those set aside until later than ``now``."""
-        return self.filter(account_id=account_id).exclude(retry_at__gt=now)
+        """Messages whose bytes are still upstream only, without those set aside until later than ``now``.
+
+        Nor those of an earlier UIDVALIDITY: under the present one their UIDs are other messages'.
+        """
+        present = self.filter(account_id=account_id, remote__uidvalidity=models.F("mailbox__upstream_uidvalidity"))
+        return present.exclude(retry_at__gt=now)
 
     def newest_first(self, mailbox_id: int) -> ListingQuerySet:
         """Those of one mailbox, newest first."""

@@ -10,9 +10,10 @@ import pytest
 from django.utils import timezone
 
 from mailcache.models import Account, AccountState, Listing, Message
+from mailcache.wire.number_set import NumberSet
 from sync.account_run import SliceEnd, run_account_until_done, run_slice
 from sync.models import Checkpoint, SyncOutcome, SyncRun
-from tests.builders import make_account
+from tests.builders import make_account, message_bytes
 from tests.sync.mirror import mirrored
 from tests.sync.one_mailbox import OneMailbox
 
@@ -137,6 +138,24 @@ class TestRenumbered:
         assert bodies(account) == list(server.messages.values())
         assert list(Message.objects.order_by("uid").values_list("uid", flat=True)) == [5, 6, 7, 8]
 
+    def test_uids_of_the_old_numbering_are_never_fetched_under_the_new_one(self, upstream: Upstream) -> None:
+        server, account = upstream(4)
+        server.without_body = {1}
+        synced(account)
+        server.uidvalidity = 8
+        server.messages = {uid: message_bytes("another") for uid in server.messages}
+        server.without_body, server.says_exists = set(), 9
+        Listing.objects.update(retry_at=None)
+        mailbox = account.mailboxes.get()
+        mailbox.upstream_uidvalidity = 8
+        mailbox.save()
+        Checkpoint.objects.update(retry_at=timezone.now() + timedelta(hours=1))
+
+        asked = len(server.bodies_asked())
+        run_account_until_done(account.pk)
+        assert len(server.bodies_asked()) == asked
+        assert Listing.objects.count() == 1
+
 
 class TestMessages:
     def test_no_internaldate_is_taken_from_the_header(self, upstream: Upstream) -> None:
@@ -195,6 +214,20 @@ class TestMessages:
         synced(account)
         synced(account)
         assert len(server.bodies_asked()) == asked
+
+    def test_slices_fetch_every_body_once(self, upstream: Upstream) -> None:
+        server, account = upstream(1200)
+        server.without_body = {7}
+        slices = 1
+        end = run_slice(account.pk, full=True, seconds=0.0)
+        while end is SliceEnd.MORE:
+            slices += 1
+            end = run_slice(account.pk, seconds=0.0)
+        assert end is SliceEnd.DONE
+        assert slices > 5
+        asked = [NumberSet.parse(command.split(b" ")[2]) for command in server.bodies_asked()]
+        assert sum(len(uids) for uids in asked) == 1201
+        assert len(NumberSet(pair for uids in asked for pair in uids.ranges)) == 1200
 
     def test_an_unchanged_mailbox_costs_three_commands(self, upstream: Upstream) -> None:
         server, account = upstream(2000)
