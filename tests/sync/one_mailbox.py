@@ -22,6 +22,7 @@ class OneMailbox(ScriptedImap):
         self.without_body: set[int] = set()
         self.refuses_body: set[int] = set()
         self.drops_at_body: set[int] = set()
+        self.hangs_at_body: set[int] = set()
         self.mailboxes = [b"INBOX"]
         super().__init__()
 
@@ -81,6 +82,8 @@ class OneMailbox(ScriptedImap):
     def _bodies(self, uids: list[int]) -> Answer:
         if self.drops_at_body & set(uids):
             return Action.DROP
+        if self.hangs_at_body & set(uids):
+            return Action.HANG
         if self.refuses_body & set(uids):
             return b"{tag} NO cannot read that one\r\n"
         answer = b""
