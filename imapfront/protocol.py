@@ -9,17 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from imapfront.wire.parse_command import BadCommand, Tagged, parse_command
-from imapfront.wire.parse_search import UnknownCharset
+from imapfront.wire.parse_command import BadCommand, Tagged, parse_command, tag_of
+from imapfront.wire.parse_search import UnknownCharset, UnsupportedSearch
 from mailcache.wire.framing import Choice, ContinuationWanted, Frame, Framer, LiteralHeader, Refused, TooLong
 
+# In all before the login; in a row after it.
 MAX_BAD_BEFORE_LOGIN = 10
 MAX_BAD_AFTER_LOGIN = 50
+# A refused literal that comes without waiting is read past up to this size; a larger one ends the connection.
+MAX_SKIPPED_BEFORE_LOGIN = 65_536
+MAX_SKIPPED_AFTER_LOGIN = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in bytes that a client may use before and after login."""
+    """Sizes in bytes that a client may use before and after login: of a line, and of all literals of one command."""
 
     line_before_login: int = 8_192
     literal_before_login: int = 4_096
@@ -80,6 +84,10 @@ class Protocol:
         self._authenticated = False
         self._mode = _Mode.COMMANDS
         self._bad = 0
+        self._literal_bytes = 0
+        self._refusal = _TOO_MANY
+        self._hangup: Hangup | None = None
+        self._hung_up = False
         self._framer = Framer(
             choose_literal=self._choose_literal,
             max_line=limits.line_before_login,
@@ -114,21 +122,33 @@ class Protocol:
         self._mode = _Mode.COMMANDS
 
     def next_event(self) -> Event | None:
-        """Return the next event, or None until more bytes arrive."""
-        if self._mode is _Mode.LINES:
-            return self._next_line()
+        """Return the next event, or None until more bytes arrive; nothing comes after a ``Hangup``."""
+        if self._hung_up:
+            return None
+        event = self._next_line() if self._mode is _Mode.LINES else self._next_command()
+        self._hung_up = isinstance(event, Hangup)
+        return event
+
+    def _next_command(self) -> Event | None:
         event = self._framer.next_event()
+        if self._hangup is not None:
+            return self._hangup
+        if event is None:
+            return None
+        if isinstance(event, ContinuationWanted):
+            return SendContinuation()
+        self._literal_bytes = 0
         match event:
-            case None:
-                return None
             case Frame():
                 return self._command(event)
-            case ContinuationWanted():
-                return SendContinuation()
             case Refused(header):
-                return self._fault(_refusal(header))
+                refusal, self._refusal = self._refusal, _TOO_MANY
+                first = header.pieces[0]
+                tag = tag_of(first) if isinstance(first, bytes) else None
+                return self._fault(Fault(tag, refusal.text, status=refusal.status, code=refusal.code))
             case TooLong(start):
-                return self._fault(Fault(_tag_of(start), "the line is too long"))
+                # Cut short, so that without a space nobody knows where the tag ends.
+                return self._fault(Fault(tag_of(start) if b" " in start else None, "the line is too long"))
 
     def _next_line(self) -> Event | None:
         line = self._framer.take_line()
@@ -144,7 +164,11 @@ class Protocol:
         except BadCommand as error:
             if isinstance(error.__cause__, UnknownCharset):
                 return Fault(error.tag, str(error), status="NO", code="BADCHARSET (UTF-8 US-ASCII)")
+            if isinstance(error.__cause__, UnsupportedSearch):
+                return Fault(error.tag, str(error))
             return self._fault(Fault(error.tag, str(error)))
+        if self._authenticated:
+            self._bad = 0
         return CommandReceived(tagged)
 
     def _fault(self, fault: Fault) -> Fault | Hangup:
@@ -156,15 +180,18 @@ class Protocol:
     def _choose_literal(self, header: LiteralHeader) -> Choice:
         limits = self._limits
         limit = limits.literal_after_login if self._authenticated else limits.literal_before_login
-        return Choice.COLLECT if header.size <= limit else Choice.REFUSE
+        skipped = MAX_SKIPPED_AFTER_LOGIN if self._authenticated else MAX_SKIPPED_BEFORE_LOGIN
+        if header.binary:
+            self._refusal = _BINARY
+        elif self._literal_bytes + header.size > limit:
+            self._refusal = Fault(None, f"a literal of {header.size} bytes is too large here", "NO", "TOOBIG")
+        else:
+            self._literal_bytes += header.size
+            return Choice.COLLECT
+        if not header.synchronizing and header.size > max(skipped, limit):
+            self._hangup = Hangup("[TOOBIG] a literal far too large is on its way")
+        return Choice.REFUSE
 
 
-def _refusal(header: LiteralHeader) -> Fault:
-    first = header.pieces[0]
-    tag = _tag_of(first) if isinstance(first, bytes) else None
-    return Fault(tag, f"a literal of {header.size} bytes is too large here", status="NO", code="TOOBIG")
-
-
-def _tag_of(start: bytes) -> bytes | None:
-    tag, space, _ = start.partition(b" ")
-    return tag if space and tag and tag.isalnum() else None
+_TOO_MANY = Fault(None, "too many literals in one command")
+_BINARY = Fault(None, "a binary literal has no place here")

@@ -44,8 +44,8 @@ def fetch(session: Session, command: Fetch) -> Answer | None:
 async def run_fetch(session: Session, command: Fetch) -> Answer:
     """Answer block by block."""
     selected = session.mailbox
+    await session.refresh()
     if command.uid:
-        await session.refresh()
         session.send_updates()
     expunged = unavailable = 0
     for block in _blocks(_positions(selected, command)):

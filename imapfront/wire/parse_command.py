@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,19 +10,14 @@ from imapfront.wire import commands as c
 from imapfront.wire.parse_fetch import parse_fetch
 from imapfront.wire.parse_list import mailbox_name, parse_list, parse_lsub, parse_status
 from imapfront.wire.parse_search import parse_search
-from mailcache.wire.framing import Frame
+from mailcache.wire.framing import Frame, Literal
 from mailcache.wire.scanner import Scanner, WireError
 
-MAX_TAG = 100
-_TAG = bytes(byte for byte in range(0x21, 0x7F) if byte not in b'(){%*"\\+')
+_TAG = re.compile(rb"[^\x00-\x20(){%*\"\\+\x7f-\xff]{1,100}(?= |\Z)")
 
 # Known commands whose time has not come: a clear NO, rather than a BAD that makes clients give up on the server.
-_NOT_YET = frozenset(
-    {
-        *(b"APPEND", b"STORE", b"COPY", b"MOVE", b"EXPUNGE", b"CREATE", b"DELETE", b"RENAME", b"SUBSCRIBE"),
-        b"UNSUBSCRIBE",
-    }
-)
+_NOT_YET_WITH_UID = frozenset({b"STORE", b"COPY", b"MOVE", b"EXPUNGE"})
+_NOT_YET = _NOT_YET_WITH_UID | {b"APPEND", b"CREATE", b"DELETE", b"RENAME", b"SUBSCRIBE", b"UNSUBSCRIBE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +37,16 @@ class BadCommand(WireError):
 
 
 def parse_command(frame: Frame) -> Tagged:
-    """Read a command; raises ``BadCommand``, or a ``WireError`` with a response code of its own as its cause."""
-    scanner = Scanner(frame)
-    tag = scanner.atom_of(_TAG)
-    if not tag or len(tag) > MAX_TAG or not scanner.skip(b" "):
+    """Read a command; raises ``BadCommand``, whose cause may be a ``WireError`` that has an answer of its own."""
+    first = frame.pieces[0]
+    tag = tag_of(first) if isinstance(first, bytes) else None
+    if tag is None:
         raise BadCommand("expected a tag and a command", None)
+    scanner = Scanner(frame)
+    scanner.skip(tag)
     try:
+        scanner.space()
+        _check_literals(frame)
         name = scanner.atom().upper()
         uid = name == b"UID"
         if uid:
@@ -60,8 +60,21 @@ def parse_command(frame: Frame) -> Tagged:
     return Tagged(tag, command)
 
 
+def tag_of(start: bytes) -> bytes | None:
+    """Return the tag with which a line begins, or None."""
+    match = _TAG.match(start)
+    return match[0] if match else None
+
+
+def _check_literals(frame: Frame) -> None:
+    # RFC 3501 9 (CHAR8). Quoted strings are checked as they are read.
+    for piece in frame.pieces:
+        if isinstance(piece, Literal) and b"\0" in (piece.data or b""):
+            raise WireError("a literal that holds NUL")
+
+
 def _arguments(name: bytes, scanner: Scanner, *, uid: bool) -> c.Command:
-    if name in _NOT_YET:
+    if name in (_NOT_YET_WITH_UID if uid else _NOT_YET):
         return c.NotYet(name.decode("ascii"))
     if name in (b"FETCH", b"SEARCH"):
         scanner.space()
@@ -76,7 +89,10 @@ def _arguments(name: bytes, scanner: Scanner, *, uid: bool) -> c.Command:
 
 
 def _text(scanner: Scanner) -> str:
-    return scanner.astring().decode("utf-8", errors="surrogateescape")
+    try:
+        return scanner.astring().decode("utf-8")
+    except UnicodeDecodeError:
+        raise WireError("a name or password that is not UTF-8") from None
 
 
 def _login(scanner: Scanner) -> c.Login:

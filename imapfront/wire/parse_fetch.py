@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from imapfront.wire.commands import BodySection, Fetch, FetchAttribute
 from imapfront.wire.parse_search import parse_sequence_set
 from mailcache.mime.sections import Section, SectionKind
 from mailcache.wire.scanner import Scanner, WireError
+from mailcache.wire.strings import render_astring
 
 MAX_ITEMS = 1000
 MAX_FIELDS = 500
@@ -30,6 +33,8 @@ _RFC822 = {
     b"RFC822.HEADER": BodySection(Section((), SectionKind.HEADER), b"RFC822.HEADER", peek=True),
     b"RFC822.TEXT": BodySection(Section((), SectionKind.TEXT), b"RFC822.TEXT", peek=False),
 }
+# RFC 5322 3.6.8.
+_FIELD_NAME = re.compile(rb"[!-9;-~]+")
 # "[" and what follows it belong to the section, not to the item's name.
 _NAME = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-"
 
@@ -54,7 +59,8 @@ def parse_fetch(scanner: Scanner, *, uid: bool) -> Fetch:
 class _Items:
     def __init__(self) -> None:
         self.attributes = FetchAttribute(0)
-        self.sections: list[BodySection] = []
+        # In the order asked for, each once.
+        self.sections: dict[BodySection, None] = {}
         self.count = 0
 
     def read(self, scanner: Scanner, *, macros: bool = False) -> None:
@@ -67,18 +73,14 @@ class _Items:
         elif macros and name in _MACROS:
             self.attributes |= _MACROS[name]
         elif name in _RFC822:
-            self.add(_RFC822[name])
+            self.sections[_RFC822[name]] = None
         elif name in (b"BODY", b"BODY.PEEK") and scanner.skip(b"["):
-            self.add(_body_section(scanner, peek=name == b"BODY.PEEK"))
+            self.sections[_body_section(scanner, peek=name == b"BODY.PEEK")] = None
         elif name == b"BODY":
             self.attributes |= FetchAttribute.BODY
         else:
             shown = name[:40].decode("ascii")
             raise WireError(f"unknown FETCH item {shown}" if name else "expected a FETCH item")
-
-    def add(self, section: BodySection) -> None:
-        if section not in self.sections:
-            self.sections.append(section)
 
 
 def _body_section(scanner: Scanner, *, peek: bool) -> BodySection:
@@ -135,9 +137,9 @@ def _kind(scanner: Scanner, path: tuple[int, ...]) -> tuple[SectionKind, tuple[b
 
 def _field(name: bytes) -> bytes:
     """Return a field name as it is repeated in the answer; raises for what is none."""
-    if not name or not all(0x21 <= byte <= 0x7E and byte not in b':"\\()' for byte in name):
+    if not _FIELD_NAME.fullmatch(name):
         raise WireError("not a header field name")
-    return name if not set(name) & set(b"{%*]") else b'"' + name + b'"'
+    return render_astring(name)
 
 
 def _partial(scanner: Scanner) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from imapfront.wire.commands import List, Lsub, Status, StatusItem
@@ -9,16 +10,28 @@ from mailcache.wire import utf7
 from mailcache.wire.scanner import Scanner, WireError
 
 MAX_PATTERNS = 100
+# Matching costs time by the length of a pattern and the number of its wildcards.
+MAX_PATTERN_LENGTH = 1_000
+MAX_WILDCARDS = 100
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f]")
+_WILDCARD = re.compile(r"[%*]")
+# A run of wildcards means what its strongest one means.
+_WILDCARD_RUN = re.compile(r"[%*]{2,}")
 
 
 def mailbox_name(scanner: Scanner) -> str:
-    """Read a mailbox name; INBOX is spelled in capitals."""
+    """Read a mailbox name; INBOX as its first level is spelled in capitals."""
     raw = scanner.astring()
     try:
         name = utf7.decode(raw)
     except ValueError:
         raise WireError("a mailbox name that is not modified UTF-7") from None
-    return "INBOX" if name.upper() == "INBOX" else name
+    if _CONTROLS.search(name):
+        raise WireError("a mailbox name with control characters")
+    first, slash, rest = name.partition("/")
+    # Only ASCII: other letters have I for their capital, too.
+    return "INBOX" + slash + rest if first.isascii() and first.upper() == "INBOX" else name
 
 
 def parse_list(scanner: Scanner) -> List:
@@ -32,6 +45,7 @@ def parse_list(scanner: Scanner) -> List:
     reference = _decoded(scanner.astring())
     scanner.space()
     patterns = _patterns(scanner)
+    _check_wildcards(reference, patterns)
     returned, status = _return_options(scanner)
     return List(
         reference,
@@ -49,7 +63,9 @@ def parse_lsub(scanner: Scanner) -> Lsub:
     """Read LSUB."""
     reference = _decoded(scanner.astring())
     scanner.space()
-    return Lsub(reference, _pattern(scanner))
+    pattern = _pattern(scanner)
+    _check_wildcards(reference, (pattern,))
+    return Lsub(reference, pattern)
 
 
 def parse_status(scanner: Scanner) -> Status:
@@ -129,6 +145,14 @@ def _pattern(scanner: Scanner) -> str:
     return _decoded(scanner.list_atom())
 
 
+def _check_wildcards(reference: str, patterns: tuple[str, ...]) -> None:
+    of_reference = len(_WILDCARD.findall(reference))
+    if sum(of_reference + len(_WILDCARD.findall(pattern)) for pattern in patterns) > MAX_WILDCARDS:
+        raise WireError("too many wildcards")
+
+
 def _decoded(raw: bytes) -> str:
     """Return a reference or pattern as text; what is no modified UTF-7 matches nothing that exists."""
-    return utf7.decode_lenient(raw)
+    if len(raw) > MAX_PATTERN_LENGTH:
+        raise WireError("a LIST pattern that is too long")
+    return _WILDCARD_RUN.sub(lambda match: "*" if "*" in match[0] else "%", utf7.decode_lenient(raw))

@@ -38,6 +38,10 @@ class UnknownCharset(WireError):
     """A CHARSET that is not understood (``[BADCHARSET]``)."""
 
 
+class UnsupportedSearch(WireError):
+    """A search key that exists, but is not answered by this server: BAD, and no sign of a broken client."""
+
+
 def parse_search(scanner: Scanner) -> Query:
     """Read the search program after the space behind SEARCH."""
     if scanner.skip_word(b"CHARSET"):
@@ -73,7 +77,7 @@ def _key(scanner: Scanner, budget: _Budget, *, depth: int) -> Query:
         query = _keys(scanner, budget, depth=depth + 1)
         scanner.expect(b")")
         return query
-    if scanner.peek() in b"0123456789*":
+    if scanner.peek().isdigit() or scanner.peek() == b"*":
         return SequenceNumbers(parse_sequence_set(scanner))
     name = scanner.atom().upper()
     if name in _FLAGS:
@@ -110,7 +114,7 @@ def _other_key(name: bytes, scanner: Scanner, budget: _Budget, *, depth: int) ->
             return Or(left, _key(scanner, budget, depth=depth + 1))
     shown = name[:30].decode("ascii", errors="replace")
     if name in _LATER:
-        raise WireError(f"SEARCH {shown} is not supported: this server searches by flags, numbers and UIDs")
+        raise UnsupportedSearch(f"SEARCH {shown} is not supported: this server searches by flags, numbers and UIDs")
     raise WireError(f"unknown search key {shown}")
 
 

@@ -107,4 +107,5 @@ def _status(status: str, text: str, code: str) -> bytes:
 
 def _line(text: str) -> bytes:
     """Return human text that cannot break the line it stands on."""
-    return " ".join(text.split()).encode("ascii", errors="replace")
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(printable.split()).encode("ascii", errors="replace")

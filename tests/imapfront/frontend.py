@@ -74,7 +74,7 @@ class Frontend:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._greets, timeout=30)
+        wait_until(self.greets, timeout=30)
 
     def stop(self) -> int:
         """Stop in an orderly way; returns the exit status."""
@@ -98,7 +98,8 @@ class Frontend:
         self._clients.append(client)
         return client
 
-    def _greets(self) -> bool:
+    def greets(self) -> bool:
+        """Tell whether clients are greeted."""
         assert self._process is not None
         if self._process.poll() is not None:
             raise AssertionError(f"runimap ended: {self.log}")
