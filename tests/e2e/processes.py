@@ -93,6 +93,17 @@ def session_processes(pid: int) -> set[int]:
     return found
 
 
+def session_memory(pid: int) -> int:
+    """Return the proportional set size, in octets, of the session that ``pid`` leads."""
+    total = 0
+    for member in session_processes(pid):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
+                name, _, value = line.partition(":")
+                total += int(value.split()[0]) * 1024 if name == "Pss" else 0
+    return total
+
+
 def owner_of_connection(pids: set[int], *, server_port: int, client_port: int) -> int:
     """Return which of ``pids`` serves the TCP connection on loopback with these two ports."""
     inode = _socket_inode(server_port, client_port)

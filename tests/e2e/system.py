@@ -23,7 +23,7 @@ from imapped_site.embedded.servers import EmbeddedServers
 from imapped_site.foreground import children
 from imapped_site.listeners import accepts
 from imapped_site.settings.sources import BASE_DIR
-from tests.e2e.processes import ManagedProcess
+from tests.e2e.processes import ManagedProcess, session_memory
 from tests.servers.dovecot import Dovecot
 from tests.waiting import wait_until
 
@@ -185,6 +185,10 @@ class System:
         """Fail the test when a process has ended by itself."""
         for process in self._processes.values():
             assert process.alive(), f"{process.name} has ended:\n{process.tail()}"
+
+    def memory(self) -> dict[str, int]:
+        """Return the proportional set size of each running process with its children, in octets."""
+        return {name: session_memory(process.pid) for name, process in self._processes.items()}
 
     def logs(self) -> Iterator[tuple[str, str]]:
         """Yield the name of each process, also of those that have ended, and the end of its output."""

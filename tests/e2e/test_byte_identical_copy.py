@@ -35,6 +35,8 @@ def test_imaplib_reads_the_same_from_both(mirrored: MirroredAccount, report_figu
     assert not differences(ours, theirs)
     rate = mirrored.messages / mirrored.sync_seconds
     report_figure(f"first sync of {mirrored.messages} messages: {mirrored.sync_seconds:.1f} s, {rate:.0f} messages/s")
+    memory = ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in mirrored.system.memory().items())
+    report_figure(f"memory after reading it all (each with its children): {memory}")
 
 
 def test_imapclient_reads_the_same_from_both(mirrored: MirroredAccount) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,6 +149,24 @@ def test_every_interrupted_sync_ends_as_an_undisturbed_one(
         again += _check(victim, point, stored, expected)
         victim.close()
     report_figure(f"{_POINTS} kills ({', '.join(map(str, points))}): {again} bodies in flight were fetched again")
+
+
+@pytest.mark.timeout(400)
+def test_a_killed_worker_is_replaced_without_help(
+    system: System, control: CrashControl, dovecot: Dovecot, corpus: tuple[CorpusMailbox, ...], report_figure: Report
+) -> None:
+    """No operator, no hand on the clock: the lease ends, beat finds the account due, another worker goes on."""
+    system.start("beat")
+    _start_worker(system, control)
+    victim = Victim(system, dovecot, corpus)
+    _crash(system, control, victim, CrashPoint("sync/body_store.py:_store_small", 2, after=True))
+    began = time.monotonic()
+    _start_worker(system, control)
+    system.wait_in_step(victim.address, timeout=150)
+    report_figure(f"in step {time.monotonic() - began:.0f} s after the next worker started")
+    with_all = victim.mirror()
+    assert sum(map(len, with_all.values())) == len(victim.stored()) == _MESSAGES
+    victim.close()
 
 
 def _crash(system: System, control: CrashControl, victim: Victim, point: CrashPoint) -> dict[tuple[bytes, int], int]:
