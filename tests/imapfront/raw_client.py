@@ -24,8 +24,16 @@ class RawClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
         self._file.close()
         self._socket.close()
+
+    def read(self, size: int) -> bytes:
+        """Return exactly ``size`` bytes."""
+        return self._file.read(size)
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""

@@ -98,7 +98,7 @@ def test_a_change_by_one_process_is_seen_by_the_next_command_of_another(
             assert any(b"\\Seen" in line for line in client.command(b"NOOP"))
     finally:
         for client in clients:
-            client.__exit__(None, None, None)
+            client.close()
 
 
 def test_a_large_message_is_streamed(client: RawClient, mirrored: MirroredAccount) -> None:
@@ -109,8 +109,8 @@ def test_a_large_message_is_streamed(client: RawClient, mirrored: MirroredAccoun
     client.send(b"t FETCH 1 (BODY.PEEK[] BODY.PEEK[TEXT]<1000000.5>)\r\n")
 
     assert client.line() == b"* 1 FETCH (BODY[] {%d}" % len(body)
-    assert client._file.read(len(body)) == body
-    assert client._file.read(30) == b" BODY[TEXT]<1000000> {5}\r\n0123"
+    assert client.read(len(body)) == body
+    assert client.read(30) == b" BODY[TEXT]<1000000> {5}\r\n0123"
     client.until(b"t OK")
 
 
