@@ -152,6 +152,27 @@ class Framer:
         self._start = self._scanned = match.end()
         return match.groups()
 
+    def take_with_literal(
+        self, pattern: re.Pattern[bytes], ending: bytes
+    ) -> tuple[tuple[bytes | None, ...], bytes] | None:
+        """Step over a frame that has arrived whole and holds one literal; return the groups of ``pattern`` and it.
+
+        ``pattern`` must match up to the literal, whose size is its last group; ``ending`` must follow the literal.
+        """
+        if not self.between_frames:
+            return None
+        match = pattern.match(self._buffer, self._start)
+        if match is None:
+            return None
+        groups = match.groups()
+        begin, end = match.end(), match.end() + int(groups[-1])
+        if not self._buffer.startswith(ending, end):
+            return None
+        with memoryview(self._buffer) as view:
+            data = bytes(view[begin:end])
+        self._start = self._scanned = end + len(ending)
+        return groups, data
+
     def next_event(self) -> Event | None:
         """Return the next event, or None until more bytes arrive."""
         while True:

@@ -13,7 +13,7 @@ from sync.upstream.protocol.fetch_items import flags_of, read_fetch, uid_of
 from sync.upstream.protocol.requests import Steps
 from sync.upstream.protocol.responses import Untagged
 from sync.upstream.protocol.session import Handlers, Session, keep_small
-from sync.upstream.values import FetchedMessage, IdleEvent, IdleKind, LiteralInfo, OnMessage, OpenSink
+from sync.upstream.values import FetchedMessage, LiteralInfo, OnMessage, OpenSink
 
 # Servers cut off or refuse lines of 8,192 and 10,000 bytes (quirks 18, 42).
 _MAX_SET = 7_500
@@ -21,10 +21,12 @@ MAX_KEPT = 64 << 20
 """Bytes of one response that are kept in memory where no sink takes them."""
 
 # What a sync asks of every message, in whatever order the server tells it; all else goes the long way.
-_PLAIN = re.compile(
+_PLAIN_ITEMS = (
     rb"\* (\d{1,10}) FETCH \((?:UID (\d{1,10})|FLAGS \(([^(){\"\r\n]*)\)|INTERNALDATE \"([^\"\\\r\n]*)\""
-    rb"|RFC822\.SIZE (\d{1,18})|MODSEQ \((\d{1,18})\)| )+\)\r\n"
+    rb"|RFC822\.SIZE (\d{1,18})|MODSEQ \((\d{1,18})\)| )+"
 )
+_PLAIN = re.compile(_PLAIN_ITEMS + rb"\)\r\n")
+_PLAIN_BODY = re.compile(_PLAIN_ITEMS + rb"BODY\[\] \{(\d{1,9})\}\r\n")
 _SECTION_BEFORE = re.compile(rb"(?:BODY|BINARY)\[((?:[^\]\"]|\"[^\"]*\")*)\](<\d{1,20}>)? *\Z", re.IGNORECASE)
 _HEAD = re.compile(rb"[\x00\s]*\* +(\d{1,20}) +FETCH\b", re.IGNORECASE)
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -68,19 +70,18 @@ class _Receiver:
         self._open_sink = open_sink
 
     def plain_lines(self, framer: Framer) -> None:
-        """Take the rows of a skeleton without framing and scanning each: they come by the hundred thousand."""
-        while (groups := framer.take_match(_PLAIN)) is not None:
-            seq, uid, flags, date, size, modseq = groups
-            self._deliver(
-                FetchedMessage(
-                    int(seq or 0),
-                    None if uid is None else uid_of(int(uid)),
-                    None if flags is None else flags_of(flags),
-                    None if date is None else parse_date_time_lenient(date),
-                    None if size is None else int(size),
-                    None if modseq is None else int(modseq),
-                )
-            )
+        """Take rows and bodies that have arrived whole without framing and scanning each: they come by the thousand."""
+        while True:
+            groups = framer.take_match(_PLAIN)
+            if groups is not None:
+                self._deliver(_plain_message(*groups))
+                continue
+            found = framer.take_with_literal(_PLAIN_BODY, b")\r\n")
+            if found is None:
+                return
+            groups, data = found
+            message = _plain_message(*groups[:-1])
+            self._deliver(message._replace(sections={b"": self._kept(message, data)}))
 
     def untagged(self, response: Untagged) -> bool:
         """Take a FETCH response. One that cannot be read costs itself only (field note 37)."""
@@ -112,9 +113,37 @@ class _Receiver:
         kept = sum(piece.size for piece in header.pieces if isinstance(piece, Literal) and piece.data is not None)
         return Choice.COLLECT if kept + header.size <= MAX_KEPT else Choice.SKIP
 
+    def _kept(self, message: FetchedMessage, data: bytes) -> bytes | LiteralSink:
+        if self._open_sink is None or message.uid not in self._wanted:
+            return data
+        sink = self._open_sink(LiteralInfo(message.seq, message.uid, b"", len(data)))
+        if sink is None:
+            return data
+        if data:
+            sink.write(data)
+        return sink
+
     def _deliver(self, message: FetchedMessage) -> None:
         if message.uid in self._wanted:
             self._on_message(message)
         else:
             # Another client changed a flag, or the upstream answers what nobody asked (quirks 26, 43).
-            self._session.pending.append(IdleEvent(IdleKind.FETCH, message.seq, message))
+            self._session.note_fetch(message)
+
+
+def _plain_message(
+    seq: bytes | None,
+    uid: bytes | None,
+    flags: bytes | None,
+    date: bytes | None,
+    size: bytes | None,
+    modseq: bytes | None,
+) -> FetchedMessage:
+    return FetchedMessage(
+        int(seq or 0),
+        None if uid is None else uid_of(int(uid)),
+        None if flags is None else flags_of(flags),
+        None if date is None else parse_date_time_lenient(date),
+        None if size is None else int(size),
+        None if modseq is None else int(modseq),
+    )

@@ -40,7 +40,7 @@ from sync.upstream.protocol.responses import (
     is_free_text,
     read_response,
 )
-from sync.upstream.values import IdleEvent, IdleKind, SelectedMailbox, Statistics
+from sync.upstream.values import NO_SECTIONS, FetchedMessage, IdleEvent, IdleKind, SelectedMailbox, Statistics
 
 # A SEARCH response of four million UIDs fits into one line.
 MAX_LINE = 32 << 20
@@ -191,9 +191,14 @@ class Session:
             except ValueError:
                 self.statistics.malformed += 1
             else:
-                self.pending.append(IdleEvent(kind, response.number, message))
+                self.note_fetch(message)
         elif kind is not None:
             self.pending.append(IdleEvent(kind, response.number))
+
+    def note_fetch(self, message: FetchedMessage) -> None:
+        """Keep a FETCH response that nobody asked for, without what may be large in it."""
+        slim = message._replace(sections=NO_SECTIONS, envelope_raw=None, bodystructure_raw=None)
+        self.pending.append(IdleEvent(IdleKind.FETCH, message.seq, slim))
 
     def note_capabilities(self, listed: bytes) -> None:
         """Replace what is known of the upstream's extensions."""

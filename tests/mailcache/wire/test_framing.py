@@ -249,3 +249,17 @@ def test_no_line_is_taken_within_a_frame() -> None:
     assert subject.next_event() is None
     subject.feed(b"ab\n")
     assert subject.take_match(re.compile(rb"ab\n")) is None
+
+
+def test_a_whole_frame_with_one_literal_can_be_taken() -> None:
+    pattern = re.compile(rb"\* (\d+) X \{(\d+)\}\r\n")
+    subject = framer()
+    subject.feed(b"* 1 X {3}\r\na)\n)\r\n* 2 X {3}\r\nab")
+
+    assert subject.take_with_literal(pattern, b")\r\n") == ((b"1", b"3"), b"a)\n")
+    assert subject.take_with_literal(pattern, b")\r\n") is None
+    subject.feed(b"c y)\r\n")
+    assert subject.take_with_literal(pattern, b")\r\n") is None
+    assert subject.next_event() == ContinuationWanted()
+    assert subject.take_with_literal(pattern, b")\r\n") is None
+    assert subject.next_event() == Frame((b"* 2 X ", Literal(3, b"abc"), b" y)"))
