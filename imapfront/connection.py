@@ -74,9 +74,11 @@ class Connection(asyncio.Protocol):
         self.write(responses.untagged_status("OK", "imapped ready", code=self._capability_code()))
 
     def data_received(self, data: bytes) -> None:
-        self._restart_timer()
+        # Before the login the time is for all of it, or a byte now and then would hold the connection for ever.
+        if self._session_required.scope is not None:
+            self._restart_timer()
         self._protocol.feed(data)
-        if self._protocol.buffered > _MAX_WAITING_BYTES + self._services.configuration.limits.literal_after_login:
+        if self._protocol.buffered > _MAX_WAITING_BYTES:
             self._pause_reading()
         self._pump()
 

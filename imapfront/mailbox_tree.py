@@ -94,7 +94,7 @@ class Pattern:
 
     def __init__(self, pattern: str) -> None:
         first, slash, rest = pattern.partition(_DELIMITER)
-        self._pattern = ("INBOX" if first.upper() == "INBOX" else first) + slash + rest
+        self._pattern = ("INBOX" if first.isascii() and first.upper() == "INBOX" else first) + slash + rest
 
     def matches(self, name: str) -> bool:
         """True when the whole name matches. Takes time proportional to both lengths, whatever the pattern."""

@@ -27,7 +27,8 @@ def our_name(upstream: str, delimiter: str) -> str:
     """
     levels = upstream.split(delimiter) if delimiter else [upstream]
     names = [escape_level(level) for level in levels]
-    if names[0].upper() == INBOX:
+    # Only ASCII: the dotless i has I for its capital, too.
+    if names[0].isascii() and names[0].upper() == INBOX:
         names[0] = INBOX
     elif names[0].lower() in _RESERVED:
         names[0] = _escape_character(names[0][0]) + names[0][1:]

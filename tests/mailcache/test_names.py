@@ -14,6 +14,7 @@ from mailcache.names import escape_level, our_name, unescape_level
     [
         ("INBOX", "/", "INBOX"),
         ("inbox", ".", "INBOX"),
+        ("ınbox", ".", "ınbox"),
         ("Inbox.Work", ".", "INBOX/Work"),
         ("a.b.c", ".", "a/b/c"),
         ("a/b", ".", "a~2Fb"),
