@@ -82,6 +82,13 @@ def test_a_refused_literal_without_waiting_is_read_past() -> None:
     assert _commands(events) == [c.Noop()]
 
 
+def test_the_literals_of_a_command_are_limited_together() -> None:
+    events = _events(Protocol(_LIMITS), b"a LOGIN {12+}\r\n" + b"x" * 12 + b" {9+}\r\n" + b"y" * 9 + b"\r\nb NOOP\r\n")
+
+    assert isinstance(events[0], Fault)
+    assert _commands(events) == [c.Noop()]
+
+
 def test_limits_widen_with_the_login() -> None:
     protocol = Protocol(_LIMITS)
     protocol.authenticated()
