@@ -60,11 +60,16 @@ class RawClient:
 
     def run(self, command: bytes) -> list[bytes]:
         """Return the untagged responses to a command; fails unless it is answered with OK."""
+        *responses, end = self.attempt(command)
+        assert end.startswith(b"t OK"), (command, end)
+        return responses
+
+    def attempt(self, command: bytes) -> list[bytes]:
+        """Return all responses to a command, the tagged one last; the tag is ``t``."""
         self._socket.sendall(b"t " + command + b"\r\n")
-        responses: list[bytes] = []
-        while not (response := self._read()).startswith(b"t "):
-            responses.append(response)
-        assert response.startswith(b"t OK"), (command, response)
+        responses = [self._read()]
+        while not responses[-1].startswith(b"t "):
+            responses.append(self._read())
         return responses
 
     def fetch(self, numbers: str, item: bytes) -> list[Value]:

@@ -20,6 +20,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.dovecot
 
+_OWNER = "owner@example.test"
 _POINTS = 20
 _MESSAGES = 100
 _INCLUDE = ("--include", "tests.fakes.crash_points", "--concurrency", "1")
@@ -39,7 +40,7 @@ _END_LEASES = """
 
 
 class Victim:
-    """One account whose first sync is interrupted; all victims have the same mail."""
+    """One account of ``_OWNER`` whose first sync is interrupted; all victims have the same mail."""
 
     def __init__(self, system: System, dovecot: Dovecot, corpus: tuple[CorpusMailbox, ...]) -> None:
         self._system = system
@@ -51,7 +52,7 @@ class Victim:
 
     def begin(self) -> None:
         """Make the account known: its first sync begins. Beat does not run, so nobody else asks for one."""
-        self.address = self._system.add_account(self._upstream, port=self.proxy.port)
+        self.address = self._system.add_account(self._upstream, owner=_OWNER, port=self.proxy.port)
 
     def ask_again(self) -> None:
         """Ask for a sync."""
@@ -67,7 +68,7 @@ class Victim:
 
     def mirror(self) -> Mirror:
         """Return what a client reads."""
-        with imaplib_login(self._system.imap_port, self.address, PASSWORD) as client:
+        with imaplib_login(self._system.imap_port, f"{_OWNER}/{self.address}", PASSWORD) as client:
             return read_with_imaplib(client)
 
     def close(self) -> None:
@@ -84,6 +85,7 @@ def corpus() -> tuple[CorpusMailbox, ...]:
 @pytest.fixture
 def system() -> Iterator[System]:
     with System() as system:
+        system.add_user(_OWNER)
         system.start("imap")
         yield system
 

@@ -118,8 +118,9 @@ class RecordingProxy:
         self._numbers = itertools.count(1)
         self._flowing = threading.Event()
         self._flowing.set()
+        self._bytes_per_second: float | None = None
+        self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._closed = False
         self._listener: socket.socket | None = _listen(0)
         self.port = int(self._listener.getsockname()[1])
         self._spawn(self._accept, self._listener)
@@ -166,6 +167,10 @@ class RecordingProxy:
         """Let it flow again."""
         self._flowing.set()
 
+    def slow_down(self, bytes_per_second: float | None) -> None:
+        """Let each connection's server send no faster than this; None is as fast as it comes."""
+        self._bytes_per_second = bytes_per_second
+
     def cut(self) -> None:
         """Close every connection, as a failing network does."""
         with self._lock:
@@ -183,7 +188,7 @@ class RecordingProxy:
     def allow(self) -> None:
         """Take new connections again, on the same port."""
         with self._lock:
-            if self._listener is not None or self._closed:
+            if self._listener is not None or self._closing.is_set():
                 return
             self._listener = _listen(self.port)
             listener = self._listener
@@ -191,7 +196,7 @@ class RecordingProxy:
 
     def close(self) -> None:
         """End everything and wait for the threads."""
-        self._closed = True
+        self._closing.set()
         self.refuse()
         self.resume()
         self.cut()
@@ -230,7 +235,7 @@ class RecordingProxy:
             self._open[number] = (client, server)
         self._spawn(self._pump, number, client, server, Side.CLIENT)
         self._spawn(self._pump, number, server, client, Side.SERVER)
-        if self._closed:
+        if self._closing.is_set():
             _close(client, server)
 
     def _pump(self, number: int, source: socket.socket, target: socket.socket, side: Side) -> None:
@@ -241,6 +246,8 @@ class RecordingProxy:
                 # Recorded before it is passed on, so that no answer is recorded before its command.
                 self._record(number, side, cutter.feed(data))
                 target.sendall(data)
+                if side is Side.SERVER and (rate := self._bytes_per_second):
+                    self._closing.wait(len(data) / rate)
         _close(source, target)
         with self._lock:
             self._open.pop(number, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import imaplib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -116,6 +117,15 @@ def test_paused_bytes_wait_and_come_later(proxy: RecordingProxy) -> None:
         proxy.resume()
         connection.settimeout(10)
         assert connection.recv(10) == b"held\r\n"
+
+
+def test_a_slow_line_takes_its_time(proxy: RecordingProxy) -> None:
+    proxy.slow_down(100_000)
+    with _connect(proxy) as connection:
+        began = time.monotonic()
+        for _ in range(4):
+            _exchange(connection, b"x" * 9_998 + b"\r\n")
+        assert time.monotonic() - began > 0.29
 
 
 def test_an_upstream_that_is_away_closes_the_connection() -> None:
