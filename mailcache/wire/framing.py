@@ -154,20 +154,19 @@ class Framer:
 
     def take_with_literal(
         self, pattern: re.Pattern[bytes], ending: bytes
-    ) -> tuple[tuple[bytes | None, ...], bytes] | None:
+    ) -> tuple[tuple[bytes | None, ...], bytes] | int:
         """Step over a frame that has arrived whole and holds one literal; return the groups of ``pattern`` and it.
 
         ``pattern`` must match up to the literal, whose size is its last group; ``ending`` must follow the literal.
+        Otherwise return how many bytes are missing for that, or 0 where the frame is another.
         """
-        if not self.between_frames:
-            return None
-        match = pattern.match(self._buffer, self._start)
+        match = pattern.match(self._buffer, self._start) if self.between_frames else None
         if match is None:
-            return None
+            return 0
         groups = match.groups()
         begin, end = match.end(), match.end() + int(groups[-1])
         if not self._buffer.startswith(ending, end):
-            return None
+            return max(0, end + len(ending) - len(self._buffer))
         with memoryview(self._buffer) as view:
             data = bytes(view[begin:end])
         self._start = self._scanned = end + len(ending)

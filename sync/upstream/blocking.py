@@ -37,6 +37,8 @@ from sync.upstream.values import (
 
 T = TypeVar("T")
 _CHUNK = 128 << 10
+# A TLS record holds no more; asking for more costs a large allocation for each.
+_TLS_CHUNK = 16 << 10
 
 
 class BlockingClient:
@@ -191,6 +193,7 @@ class _Wire:
         self._endpoint = endpoint
         self._deadline = Deadline("connect", 1.0, 1.0)
         self._expires = 0.0
+        self._chunk = _CHUNK
         self.waits_until: float | None = None
 
     def perform(self, request: Request) -> bytes | None:
@@ -222,7 +225,7 @@ class _Wire:
             raise TimedOut(f"{self._deadline.what} took longer than {self._deadline.seconds:g} s")
         self._connection.settimeout(min(remaining, self._deadline.inactivity))
         try:
-            data = self._connection.recv(_CHUNK)
+            data = self._connection.recv(self._chunk)
         except TimeoutError:
             raise TimedOut(f"no answer for too long: {self._deadline.what}") from None
         except OSError as error:
@@ -238,7 +241,7 @@ class _Wire:
             return b"" if self.waits_until is None or self._expires < self.waits_until else None
         self._connection.settimeout(until - now)
         try:
-            data = self._connection.recv(_CHUNK)
+            data = self._connection.recv(self._chunk)
         except TimeoutError:
             return self._receive_patiently()
         except OSError as error:
@@ -263,6 +266,7 @@ class _Wire:
             self._connection = context.wrap_socket(
                 self._connection, server_hostname=self._endpoint.certificate_name, suppress_ragged_eofs=False
             )
+            self._chunk = _TLS_CHUNK
         except TimeoutError:
             raise TimedOut("the TLS handshake took too long") from None
         except ssl.SSLError as error:

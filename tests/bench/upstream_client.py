@@ -22,7 +22,7 @@ from sync.upstream.values import FetchedMessage
 from tests.servers.dovecot import Dovecot, running_dovecot
 
 USER = "bench"
-MESSAGES = 10_000
+MESSAGES = 5_000
 BATCH = 500
 SKELETON = "(UID FLAGS INTERNALDATE RFC822.SIZE)"
 BODIES = "(UID FLAGS BODY.PEEK[])"

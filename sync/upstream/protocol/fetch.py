@@ -17,6 +17,7 @@ from sync.upstream.values import FetchedMessage, LiteralInfo, OnMessage, OpenSin
 
 # Servers cut off or refuse lines of 8,192 and 10,000 bytes (quirks 18, 42).
 _MAX_SET = 7_500
+_WORTH_WAITING = 64 << 10
 MAX_KEPT = 64 << 20
 """Bytes of one response that are kept in memory where no sink takes them."""
 
@@ -69,16 +70,19 @@ class _Receiver:
         self._on_message = on_message
         self._open_sink = open_sink
 
-    def plain_lines(self, framer: Framer) -> None:
-        """Take rows and bodies that have arrived whole without framing and scanning each: they come by the thousand."""
+    def plain_lines(self, framer: Framer) -> bool:
+        """Take rows and bodies that have arrived whole without framing and scanning each: they come by the thousand.
+
+        Tells whether a small body has arrived in part, which is worth waiting for.
+        """
         while True:
             groups = framer.take_match(_PLAIN)
             if groups is not None:
                 self._deliver(_plain_message(*groups))
                 continue
             found = framer.take_with_literal(_PLAIN_BODY, b")\r\n")
-            if found is None:
-                return
+            if isinstance(found, int):
+                return 0 < found <= _WORTH_WAITING
             groups, data = found
             message = _plain_message(*groups[:-1])
             self._deliver(message._replace(sections={b"": self._kept(message, data)}))

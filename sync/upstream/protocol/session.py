@@ -62,8 +62,8 @@ class Handlers(NamedTuple):
     untagged: OnUntagged | None = None
     continuation: Callable[[bytes], bytes | None] | None = None
     """Takes ``+``; returns what to send, if anything."""
-    plain_lines: Callable[[Framer], None] | None = None
-    """Takes lines that come by the thousand straight off the framer."""
+    plain_lines: Callable[[Framer], bool] | None = None
+    """Takes what comes by the thousand straight off the framer; tells whether to wait for the rest of it."""
     literal: Callable[[LiteralHeader], LiteralSink | Choice] | None = None
 
 
@@ -133,9 +133,7 @@ class Session:
         plain_lines = handlers.plain_lines
         self._literal_handler = handlers.literal
         while True:
-            if plain_lines is not None:
-                plain_lines(framer)
-            event = framer.next_event()
+            event = None if plain_lines is not None and plain_lines(framer) else framer.next_event()
             if event is None:
                 framer.feed((yield RECEIVE) or b"")
             elif isinstance(event, Frame):
