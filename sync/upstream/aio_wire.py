@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from typing import cast
 
 from sync.upstream.endpoint import Deadlines, Endpoint
 from sync.upstream.errors import ConnectFailed, ConnectionLost, ProtocolViolation, TimedOut
 from sync.upstream.protocol.requests import Deadline, Receive, Request, Send, StartTls
-from sync.upstream.socket_options import set_socket_options
+from sync.upstream.sockets import no_connection, set_socket_options
 from sync.upstream.tls import client_context, tls_failed
 
 _HIGH_WATER = 256 << 10
@@ -179,16 +180,28 @@ class Wire(asyncio.Protocol):
 
 
 async def dial(endpoint: Endpoint, deadlines: Deadlines) -> Wire:
-    """Connect, trying all addresses within one deadline."""
+    """Connect to the first address that answers, all within one deadline."""
     loop = asyncio.get_running_loop()
+    expires = loop.time() + deadlines.connect
+    failure: OSError | None = None
     try:
-        async with asyncio.timeout(deadlines.connect):
-            transport, wire = await loop.create_connection(
-                lambda: Wire(endpoint), endpoint.host, endpoint.port, happy_eyeballs_delay=0.25
-            )
-    except TimeoutError:
-        raise TimedOut(f"{endpoint.host}:{endpoint.port}: no connection within {deadlines.connect:g} s") from None
+        async with asyncio.timeout_at(expires):
+            found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    except TimeoutError as error:
+        raise TimedOut(f"{endpoint.host}: name resolution took too long") from error
     except (OSError, UnicodeError) as error:
-        raise ConnectFailed(f"{endpoint.host}:{endpoint.port}: {error}") from error
-    set_socket_options(transport.get_extra_info("socket"), inactivity=deadlines.inactivity)
-    return wire
+        raise ConnectFailed(f"{endpoint.host}: name resolution failed: {error}") from error
+    for index, (family, _, _, _, address) in enumerate(found):
+        # An address that swallows packets must not use up the time of the others.
+        share = (expires - loop.time()) / (len(found) - index)
+        try:
+            async with asyncio.timeout(share):
+                transport, wire = await loop.create_connection(
+                    lambda: Wire(endpoint), str(address[0]), endpoint.port, family=family
+                )
+        except OSError as error:
+            failure = failure or error
+        else:
+            set_socket_options(transport.get_extra_info("socket"), inactivity=deadlines.inactivity)
+            return wire
+    raise no_connection(endpoint, deadlines, failure) from failure

@@ -23,7 +23,7 @@ from sync.upstream.errors import (
 from sync.upstream.protocol import fetch, idle, login, mailboxes, search
 from sync.upstream.protocol.requests import Deadline, Receive, Request, Send, StartTls, Steps
 from sync.upstream.protocol.session import Session
-from sync.upstream.socket_options import set_socket_options
+from sync.upstream.sockets import no_connection, set_socket_options
 from sync.upstream.tls import client_context, tls_failed
 from sync.upstream.values import (
     IdleEvent,
@@ -287,13 +287,11 @@ def _dial(endpoint: Endpoint, deadlines: Deadlines) -> socket.socket:
     except (OSError, UnicodeError) as error:
         raise ConnectFailed(f"{endpoint.host}: name resolution failed: {error}") from error
     failure: OSError | None = None
-    for family, kind, protocol, _, address in addresses:
-        remaining = expires - time.monotonic()
-        if remaining <= 0:
-            break
+    for index, (family, kind, protocol, _, address) in enumerate(addresses):
         connection = socket.socket(family, kind, protocol)
         try:
-            connection.settimeout(remaining)
+            # An address that swallows packets must not use up the time of the others.
+            connection.settimeout(max(0.001, (expires - time.monotonic()) / (len(addresses) - index)))
             connection.connect(address)
             set_socket_options(connection, inactivity=deadlines.inactivity)
         except OSError as error:
@@ -301,6 +299,4 @@ def _dial(endpoint: Endpoint, deadlines: Deadlines) -> socket.socket:
             failure = failure or error
         else:
             return connection
-    if failure is None or isinstance(failure, TimeoutError):
-        raise TimedOut(f"{endpoint.host}:{endpoint.port}: no connection within {deadlines.connect:g} s") from failure
-    raise ConnectFailed(f"{endpoint.host}:{endpoint.port}: {failure}") from failure
+    raise no_connection(endpoint, deadlines, failure) from failure

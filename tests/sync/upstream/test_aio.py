@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 
 from sync.upstream.aio import AsyncClient
-from sync.upstream.endpoint import Credentials, Endpoint
+from sync.upstream.endpoint import Credentials, Endpoint, TlsMode
 from sync.upstream.errors import ConnectionLost, ConnectionPoisoned
 from sync.upstream.values import FetchedMessage, IdleEvent
 from tests.fakes.scripted_imap import Action, Answer, ScriptedImap
+from tests.servers.dovecot import Dovecot
 from tests.waiting import wait_until
 
 CREDENTIALS = Credentials("login", "fred", "s3cret")
@@ -91,3 +93,17 @@ async def test_reading_pauses_for_a_slow_reader() -> None:
         await client.uid_fetch([1], b"(BODY.PEEK[])", on_message=take)
         assert sizes == [1_000_000] * 20
         await client.logout()
+
+
+@pytest.mark.parametrize("mode", ["plain", "starttls", "tls"])
+def test_uvloop_serves_as_well(dovecot: Dovecot, upstream_user: str, mode: TlsMode) -> None:
+    async def work() -> tuple[int, list[IdleEvent]]:
+        port = dovecot.tls_port if mode == "tls" else dovecot.plain_port
+        endpoint = Endpoint("localhost", port, mode, dovecot.ca_file)
+        credentials = Credentials("plain", upstream_user, dovecot.password)
+        async with await AsyncClient.connect(endpoint, credentials) as client:
+            mailbox = await client.examine(b"INBOX")
+            return mailbox.exists, await collected(client.idle(seconds=0.1))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(work()) == (0, [])
