@@ -139,6 +139,7 @@ class Session:
             elif isinstance(event, Frame):
                 response = read_response(event)
                 if isinstance(response, Tagged):
+                    self._literal_handler = None
                     return self._completion(tag, response)
                 if isinstance(response, Continuation):
                     answer = handlers.continuation(response.text) if handlers.continuation else None

@@ -8,7 +8,7 @@ import pytest
 
 from sync.upstream.endpoint import Deadlines
 from sync.upstream.errors import CommandBad, ConnectionLost, NotOffered, ProtocolViolation, ServerBye, UpstreamError
-from sync.upstream.values import IdleKind
+from sync.upstream.values import IdleKind, LiteralInfo
 from tests.fakes.scripted_imap import Action, Answer
 from tests.sync.upstream.conftest import Script
 
@@ -101,3 +101,16 @@ def test_a_dead_peer_is_noticed_at_renewal(script: Script) -> None:
     with pytest.raises(UpstreamError, match="no answer"):
         next(client.idle())
     assert client.poisoned
+
+
+def test_announcements_do_not_reach_the_sinks_of_an_earlier_fetch(script: Script) -> None:
+    announced = b"+ idling\r\n* 1 FETCH (UID 5 BODY[] {3}\r\nabc)\r\n"
+    _, client = script({**IDLES, "IDLE": announced, "UID FETCH": b"{tag} OK done\r\n"})
+    offered: list[LiteralInfo] = []
+
+    client.uid_fetch([5], b"(BODY.PEEK[])", on_message=print, open_sink=offered.append)
+    event = next(client.idle())
+
+    assert offered == []
+    assert event.message is not None
+    assert event.message.sections == {}
