@@ -6,65 +6,154 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('mailcache', '0002_room_for_flag_changes'),
+        ("mailcache", "0002_room_for_flag_changes"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Checkpoint',
+            name="Checkpoint",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uidvalidity', models.BigIntegerField(null=True)),
-                ('uidnext', models.BigIntegerField(null=True)),
-                ('highestmodseq', models.BigIntegerField(null=True)),
-                ('exists', models.BigIntegerField(null=True)),
-                ('compared_at', models.DateTimeField(help_text='When the last finished comparison began.', null=True)),
-                ('wanted_at', models.DateTimeField(help_text='The upstream spoke of this mailbox; not compared since.', null=True)),
-                ('seen_empty_at', models.DateTimeField(help_text='The upstream said that the mailbox is empty; it is believed when it says so again.', null=True)),
-                ('failures', models.PositiveIntegerField(default=0, help_text='Failed comparisons in a row.')),
-                ('reason', models.TextField(blank=True, help_text='Why the last comparison failed.')),
-                ('retry_at', models.DateTimeField(help_text='The mailbox is left alone until then.', null=True)),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.account')),
-                ('mailbox', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='checkpoints', to='mailcache.mailbox')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uidvalidity", models.BigIntegerField(null=True)),
+                ("uidnext", models.BigIntegerField(null=True)),
+                ("highestmodseq", models.BigIntegerField(null=True)),
+                ("exists", models.BigIntegerField(null=True)),
+                ("compared_at", models.DateTimeField(help_text="When the last finished comparison began.", null=True)),
+                (
+                    "wanted_at",
+                    models.DateTimeField(
+                        help_text="The upstream spoke of this mailbox; not compared since.", null=True
+                    ),
+                ),
+                (
+                    "seen_empty_at",
+                    models.DateTimeField(
+                        help_text="The upstream said that the mailbox is empty; it is believed when it says so again.",
+                        null=True,
+                    ),
+                ),
+                ("failures", models.PositiveIntegerField(default=0, help_text="Failed comparisons in a row.")),
+                ("reason", models.TextField(blank=True, help_text="Why the last comparison failed.")),
+                ("retry_at", models.DateTimeField(help_text="The mailbox is left alone until then.", null=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="mailcache.account",
+                    ),
+                ),
+                (
+                    "mailbox",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="checkpoints", to="mailcache.mailbox"
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('wanted_at__isnull', False)), fields=['wanted_at'], name='checkpoint_wanted')],
-                'constraints': [models.UniqueConstraint(fields=('account', 'mailbox'), name='checkpoint_mailbox_unique')],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("wanted_at__isnull", False)), fields=["wanted_at"], name="checkpoint_wanted"
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("account", "mailbox"), name="checkpoint_mailbox_unique")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='SyncRun',
+            name="SyncRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('full', 'all mailboxes'), ('changed', 'mailboxes that the upstream spoke of')], max_length=10)),
-                ('outcome', models.CharField(choices=[('running', 'running'), ('completed', 'in step'), ('partly', 'in step except for some mailboxes'), ('failed', 'failed'), ('stopped', 'stopped: paused, or the account changed'), ('abandoned', 'its worker vanished')], default='running', max_length=10)),
-                ('reason', models.TextField(blank=True)),
-                ('started_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('heartbeat_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('compare_since', models.DateTimeField(default=django.utils.timezone.now, help_text='Mailboxes compared since then are done in this run.')),
-                ('listed_at', models.DateTimeField(help_text='When this run had taken over the list of mailboxes.', null=True)),
-                ('claim', models.DateTimeField(help_text='Account.next_sync_at as this run left it: another value there is a newer request.', null=True)),
-                ('slices', models.PositiveIntegerField(default=0)),
-                ('messages_added', models.BigIntegerField(default=0)),
-                ('flags_changed', models.BigIntegerField(default=0)),
-                ('messages_removed', models.BigIntegerField(default=0)),
-                ('headers_added', models.BigIntegerField(default=0)),
-                ('bodies_added', models.BigIntegerField(default=0)),
-                ('bodies_parked', models.BigIntegerField(default=0)),
-                ('commands', models.BigIntegerField(default=0, help_text='Commands sent to the upstream.')),
-                ('bytes_in', models.BigIntegerField(default=0, help_text='Octets received from the upstream.')),
-                ('bytes_out', models.BigIntegerField(default=0)),
-                ('bodies_remaining', models.BigIntegerField(default=0, help_text='In the whole account, as of the last heartbeat.')),
-                ('account', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='sync_runs', to='mailcache.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("full", "all mailboxes"), ("changed", "mailboxes that the upstream spoke of")],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("running", "running"),
+                            ("completed", "in step"),
+                            ("partly", "in step except for some mailboxes"),
+                            ("failed", "failed"),
+                            ("stopped", "stopped: paused, or the account changed"),
+                            ("abandoned", "its worker vanished"),
+                        ],
+                        default="running",
+                        max_length=10,
+                    ),
+                ),
+                ("reason", models.TextField(blank=True)),
+                ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("heartbeat_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "compare_since",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now,
+                        help_text="Mailboxes compared since then are done in this run.",
+                    ),
+                ),
+                (
+                    "listed_at",
+                    models.DateTimeField(help_text="When this run had taken over the list of mailboxes.", null=True),
+                ),
+                (
+                    "claim",
+                    models.DateTimeField(
+                        help_text="Account.next_sync_at as this run left it: another value there is a newer request.",
+                        null=True,
+                    ),
+                ),
+                ("slices", models.PositiveIntegerField(default=0)),
+                ("messages_added", models.BigIntegerField(default=0)),
+                ("flags_changed", models.BigIntegerField(default=0)),
+                ("messages_removed", models.BigIntegerField(default=0)),
+                ("headers_added", models.BigIntegerField(default=0)),
+                ("bodies_added", models.BigIntegerField(default=0)),
+                ("bodies_parked", models.BigIntegerField(default=0)),
+                ("commands", models.BigIntegerField(default=0, help_text="Commands sent to the upstream.")),
+                ("bytes_in", models.BigIntegerField(default=0, help_text="Octets received from the upstream.")),
+                ("bytes_out", models.BigIntegerField(default=0)),
+                (
+                    "bodies_remaining",
+                    models.BigIntegerField(default=0, help_text="In the whole account, as of the last heartbeat."),
+                ),
+                (
+                    "account",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="sync_runs",
+                        to="mailcache.account",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['account', '-started_at'], name='syncrun_latest'), models.Index(fields=['started_at'], name='syncrun_started')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('finished_at__isnull', True)), fields=('account',), name='syncrun_one_open'), models.CheckConstraint(condition=models.Q(('kind__in', ['full', 'changed'])), name='syncrun_kind'), models.CheckConstraint(condition=models.Q(('outcome__in', ['running', 'completed', 'partly', 'failed', 'stopped', 'abandoned'])), name='syncrun_outcome')],
+                "indexes": [
+                    models.Index(fields=["account", "-started_at"], name="syncrun_latest"),
+                    models.Index(fields=["started_at"], name="syncrun_started"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("finished_at__isnull", True)), fields=("account",), name="syncrun_one_open"
+                    ),
+                    models.CheckConstraint(condition=models.Q(("kind__in", ["full", "changed"])), name="syncrun_kind"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("outcome__in", ["running", "completed", "partly", "failed", "stopped", "abandoned"])
+                        ),
+                        name="syncrun_outcome",
+                    ),
+                ],
             },
         ),
     ]
