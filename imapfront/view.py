@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imapfront.snapshot import Snapshot
 from mailcache.wire.number_set import NumberSet, SequenceSet
@@ -32,6 +32,8 @@ class View:
     uids: array[int]
     modseq: int
     recent_uid: int
+    told: dict[int, int] = field(default_factory=dict)
+    """Messages whose flags a FETCH has told since the last ``sync``, with the modseq that was told."""
 
     @classmethod
     def of(cls, snapshot: Snapshot, *, recent_uid: int) -> View:
@@ -62,10 +64,14 @@ class View:
         changed = [
             position
             for uid in snapshot.changed_since(self.modseq)
-            if uid <= last_known and (position := self.position(uid)) >= 0
+            if uid <= last_known and (position := self.position(uid)) >= 0 and not self._was_told(uid, snapshot)
         ]
+        self.told.clear()
         self.modseq = snapshot.highestmodseq
         return Updates(expunged, exists, self.recent if exists is not None else None, changed)
+
+    def _was_told(self, uid: int, snapshot: Snapshot) -> bool:
+        return uid in self.told and self.told[uid] == snapshot.modseqs[snapshot.position(uid)]
 
     def position(self, uid: int) -> int:
         """Return where a message stands (from 0), or -1."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from imapfront.errors import Answer, CommandFailed, completed
 from imapfront.fetch_sections import MessageBytes, SectionsMissing, small_enough, write_sections
-from imapfront.handlers.fetch_seen import mark_seen
+from imapfront.handlers.fetch_seen import mark_seen, note_told
 from imapfront.session import Selected, Session, flags_item
 from imapfront.wire import responses
 from imapfront.wire.commands import Fetch, FetchAttribute
@@ -165,6 +165,7 @@ class _BlockWriter:
         attributes = self.command.attributes
         if row.uid in self.told_flags:
             attributes |= FetchAttribute.FLAGS
+            note_told(self.session, row.uid, at)
         items = _memory_items(self.session.mailbox, attributes, row.uid, at)
         for flag, name in _STRUCTURES.items():
             if attributes & flag:

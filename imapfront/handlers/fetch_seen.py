@@ -36,3 +36,9 @@ async def mark_seen(session: Session, command: Fetch, uids: Iterable[int]) -> fr
     )
     await session.refresh()
     return frozenset(result.changed)
+
+
+def note_told(session: Session, uid: int, at: int) -> None:
+    """The flags of a message have been told just now: the next update need not tell them again."""
+    selected = session.mailbox
+    selected.view.told[uid] = selected.shared.snapshot.modseqs[at]

@@ -101,6 +101,17 @@ def test_a_change_by_one_process_is_seen_by_the_next_command_of_another(
             client.close()
 
 
+def test_flags_that_reading_sets_are_told_once(client: RawClient, mirrored: MirroredAccount) -> None:
+    mirrored.add({1: message_bytes()})
+    client.command(b"SELECT INBOX")
+
+    told = client.command(b"FETCH 1 BODY[TEXT]") + client.command(b"NOOP")
+
+    assert [line for line in told if b"FLAGS (\\Seen" in line] == [
+        b"* 1 FETCH (FLAGS (\\Seen \\Recent) BODY[TEXT] {14}"
+    ]
+
+
 def test_a_large_message_is_streamed(client: RawClient, mirrored: MirroredAccount) -> None:
     body = b"Subject: large\r\n\r\n" + b"0123456789abcdef" * 64 * 1024 * 3
     mirrored.add({1: body})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from imapfront.snapshot import MessageRow, Snapshot
 from imapfront.view import View
 from mailcache.flags import FlagSet
 from mailcache.wire.number_set import NumberSet, SequenceSet
+from tests.proofs import scaled
 
 
 def _row(uid: int, flags: int = 0, modseq: int = 1) -> MessageRow:
@@ -83,7 +85,8 @@ def test_flags_are_interned() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50), st.booleans()), max_size=60))
-@settings(max_examples=150)
+@pytest.mark.prove
+@settings(max_examples=scaled(150, full=10_000), deadline=None)
 def test_a_client_that_follows_the_responses_knows_the_mailbox(steps: list[tuple[int, int, bool]]) -> None:
     """A model client applies EXPUNGE and EXISTS as RFC 3501 says; its numbers always mean what the server means."""
     snapshot = _snapshot(1, 2, 3)

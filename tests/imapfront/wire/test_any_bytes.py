@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imapfront.protocol import CommandReceived, Event, Limits, LineReceived, Protocol
 from imapfront.wire.parse_command import BadCommand, parse_command
 from mailcache.wire.framing import Frame, Literal
+from tests.proofs import scaled
 
 _LIMITS = Limits(line_before_login=300, literal_before_login=30, line_after_login=600, literal_after_login=60)
 
@@ -87,6 +89,8 @@ def _refusal(frame: Frame) -> BadCommand | None:
     return None
 
 
+@pytest.mark.prove
+@settings(max_examples=scaled(200, full=20_000), deadline=None)
 @given(_ANY)
 def test_a_line_is_a_command_or_bad(line: bytes) -> None:
     error = _refusal(Frame((b"t " + line,)))

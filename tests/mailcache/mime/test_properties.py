@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import tempfile
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from mailcache.mime.headers import header_end
 from mailcache.mime.parsed import ParsedMessage, parse_header, parse_message
 from mailcache.mime.scan import MAX_DEPTH, MAX_PARTS, Part, scan
 from mailcache.mime.sections import Section, SectionKind, SectionTable
+from tests.proofs import scaled
 
 _PIECES = st.sampled_from(
     [
@@ -37,7 +39,8 @@ def _parts(part: Part) -> list[Part]:
 
 
 @given(_MESSAGES)
-@settings(max_examples=400)
+@pytest.mark.prove
+@settings(max_examples=scaled(400, full=20_000), deadline=None)
 def test_offsets_are_ordered_and_nested(data: bytes) -> None:
     root = scan(data).root
     assert root.header_start == 0
@@ -53,7 +56,8 @@ def test_offsets_are_ordered_and_nested(data: bytes) -> None:
 
 
 @given(_MESSAGES)
-@settings(max_examples=400)
+@pytest.mark.prove
+@settings(max_examples=scaled(400, full=20_000), deadline=None)
 def test_joined_parts_are_the_message(data: bytes) -> None:
     table = SectionTable.unpack(SectionTable.of(scan(data).root).pack())
     header, text = table.locate(Section((), SectionKind.HEADER)), table.locate(Section((), SectionKind.TEXT))
@@ -65,7 +69,8 @@ def test_joined_parts_are_the_message(data: bytes) -> None:
 
 
 @given(_MESSAGES)
-@settings(max_examples=400)
+@pytest.mark.prove
+@settings(max_examples=scaled(400, full=20_000), deadline=None)
 def test_everything_that_is_kept_can_be_stored(data: bytes) -> None:
     parsed = parse_message(data)
     for text in _texts(parsed):

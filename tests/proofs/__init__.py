@@ -1,0 +1,21 @@
+"""The long proofs: `make test` runs a sample of each, `make prove` all of it and keeps what it found here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+PROVING = bool(os.environ.get("IMAPPED_PROVE"))
+
+
+def scaled(sample: int, *, full: int) -> int:
+    """Return how much to do: ``full`` under `make prove`, else ``sample``."""
+    return full if PROVING else sample
+
+
+def keep_results(name: str, lines: Iterable[str]) -> None:
+    """Write what a proof found to ``tests/proofs/<name>.txt``, which is committed; only under `make prove`."""
+    if PROVING:
+        text = "".join(f"{line}\n" for line in lines)
+        (Path(__file__).parent / f"{name}.txt").write_text(text, encoding="utf-8")
