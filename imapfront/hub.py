@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,6 +23,10 @@ logger = logging.getLogger(__name__)
 
 # Comparing a slot costs nanoseconds; this is how late an idling client may hear of a change on its own node.
 _LOOK_SECONDS = 0.05
+
+# Snapshots that nobody has open: about 40 bytes for each message.
+_IDLE_MAILBOXES = 200
+_IDLE_MESSAGES = 500_000
 
 DatabaseAway = (psycopg.OperationalError, PoolTimeout)
 
@@ -49,6 +54,7 @@ class Hub:
         self._poll_interval = poll_interval
         self._open: dict[tuple[int, int], SharedMailbox] = {}
         self._opening: dict[tuple[int, int], asyncio.Lock] = {}
+        self._idle: OrderedDict[tuple[int, int], int] = OrderedDict()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -67,12 +73,14 @@ class Hub:
         key = (scope.user_id, mailbox_id)
         async with self._opening.setdefault(key, asyncio.Lock()):
             shared = self._open.get(key)
+            # While nobody had it open, nobody looked for what other nodes did.
+            was_idle = self._idle.pop(key, None) is not None
             if shared is None:
                 shared = await self._load(scope, mailbox_id)
                 self._open[key] = shared
             shared.sessions += 1
         try:
-            await self.refresh(shared)
+            await self.refresh(shared, force=was_idle)
             if shared.gone:
                 raise NoSuchMailbox("no such mailbox")
         except BaseException:
@@ -81,12 +89,21 @@ class Hub:
         return shared
 
     def release(self, shared: SharedMailbox) -> None:
-        """A session has closed the mailbox; the last one drops the snapshot."""
+        """A session has closed the mailbox. A snapshot that nobody uses stays for a while: clients come back."""
         shared.sessions -= 1
+        if shared.sessions:
+            return
         key = (shared.scope.user_id, shared.id)
-        if shared.sessions == 0:
-            self._open.pop(key, None)
-            self._opening.pop(key, None)
+        self._idle[key] = len(shared.snapshot)
+        if shared.gone:
+            self._drop(key)
+        while len(self._idle) > _IDLE_MAILBOXES or sum(self._idle.values()) > _IDLE_MESSAGES:
+            self._drop(next(iter(self._idle)))
+
+    def _drop(self, key: tuple[int, int]) -> None:
+        del self._idle[key]
+        self._open.pop(key, None)
+        self._opening.pop(key, None)
 
     def is_current(self, shared: SharedMailbox) -> bool:
         """True when nobody on this node committed a change since the snapshot was read. Costs nanoseconds."""
@@ -142,6 +159,8 @@ class Hub:
             await asyncio.sleep(self._poll_interval)
             by_id: dict[int, list[SharedMailbox]] = {}
             for shared in self._open.values():
+                if shared.sessions == 0:
+                    continue
                 by_id.setdefault(shared.id, []).append(shared)
             if not by_id:
                 continue
@@ -158,7 +177,7 @@ class Hub:
     async def _listen(self) -> None:
         """Notice commits of other nodes at once, while Redis is there."""
         async for heard in wakeup.listen():
-            for shared in [one for one in self._open.values() if one.id == heard.mailbox_id]:
+            for shared in [one for one in self._open.values() if one.id == heard.mailbox_id and one.sessions]:
                 if heard.modseq > shared.snapshot.highestmodseq:
                     await self._refresh_in_background(shared, force=True)
 

@@ -101,6 +101,20 @@ def test_a_change_by_one_process_is_seen_by_the_next_command_of_another(
             client.close()
 
 
+def test_a_mailbox_that_was_closed_is_current_when_it_is_opened_again(
+    client: RawClient, mirrored: MirroredAccount
+) -> None:
+    mirrored.add({1: message_bytes(), 2: message_bytes()})
+    for _ in range(2):
+        assert b"* 2 EXISTS" in client.command(b"EXAMINE INBOX")
+        client.command(b"CLOSE")
+    mirrored.add({3: message_bytes()})
+    remove_messages(fence=mirrored.fence, mailbox_id=mirrored.inbox.pk, uidvalidity=UIDVALIDITY, uids=[1, 2])
+
+    assert b"* 1 EXISTS" in client.command(b"EXAMINE INBOX")
+    assert client.command(b"FETCH 1 UID")[0] == b"* 1 FETCH (UID 3)"
+
+
 def test_flags_that_reading_sets_are_told_once(client: RawClient, mirrored: MirroredAccount) -> None:
     mirrored.add({1: message_bytes()})
     client.command(b"SELECT INBOX")
