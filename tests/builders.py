@@ -7,9 +7,8 @@ import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from mailcache.mime.parsed import parse_message
-
 from mailcache.flags import FlagSet
+from mailcache.mime.parsed import parse_message
 from mailcache.models import Account, LeaseKind, Mailbox, MailboxRole, Remote, TlsMode, User
 from mailcache.segments import store_segment
 from mailcache.services import accounts, leases, users

@@ -51,7 +51,7 @@ def _multipart(part: Part, style: _Style) -> bytes:
 
 
 def _single(part: Part, style: _Style) -> bytes:
-    values = first_values(part.fields)
+    values = _values(part)
     content_type = part.content_type
     is_text = content_type is None or content_type.type.lower() == b"text"
     if part.is_message:
@@ -82,7 +82,7 @@ def _single(part: Part, style: _Style) -> bytes:
 
 
 def _extension(part: Part, style: _Style) -> bytes:
-    values = first_values(part.fields)
+    values = _values(part)
     disposition = parse_disposition(values.get(b"content-disposition"))
     shown = b"NIL"
     if disposition is not None:
@@ -90,6 +90,10 @@ def _extension(part: Part, style: _Style) -> bytes:
     languages = parse_languages(values.get(b"content-language"))
     language = b"(" + b" ".join(style.string(tag) for tag in languages) + b")" if languages else b"NIL"
     return b" ".join((shown, language, _unfolded(values.get(b"content-location"), style)))
+
+
+def _values(part: Part) -> dict[bytes, bytes]:
+    return {} if part.ignores_mime else first_values(part.fields)
 
 
 def _parameters(parameters: Parameters, style: _Style) -> bytes:

@@ -45,14 +45,14 @@ def decode_words(value: bytes) -> str:
 
 def decode_bytes(raw: bytes, charset: str) -> str:
     """Decode text of a named charset; what that cannot be is read as UTF-8 or Latin-1. Never raises."""
-    try:
-        return clean(raw.decode(known_charset(charset)))
-    except UnicodeError:
-        pass
-    try:
-        return clean(raw.decode("utf-8"))
-    except UnicodeDecodeError:
-        return clean(raw.decode("latin-1") if charset in ("", "utf-8", "us-ascii") else raw.decode("utf-8", "replace"))
+    codec = known_charset(charset)
+    for candidate in (codec, "utf-8"):
+        try:
+            return clean(raw.decode(candidate))
+        except UnicodeError:
+            continue
+    # What calls itself ASCII or UTF-8 and is neither is mostly Latin-1.
+    return clean(raw.decode("latin-1") if codec in ("utf-8", "ascii") else raw.decode(codec, "replace"))
 
 
 def known_charset(name: str) -> str:

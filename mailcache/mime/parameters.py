@@ -55,11 +55,13 @@ def parse_content_type(value: bytes | None) -> ContentType | None:
     lexer = Lexer(value)
     lexer.skip_blanks()
     type_ = lexer.mime_token()
-    if not lexer.skip(b"/"):
-        return ContentType(type_, b"")
-    lexer.skip_blanks()
-    subtype = lexer.mime_token()
-    return ContentType(type_, subtype, _parameters(lexer))
+    if lexer.skip(b"/"):
+        lexer.skip_blanks()
+        subtype = lexer.mime_token()
+        if type_ and subtype and lexer.peek() in (b"", b";"):
+            return ContentType(type_, subtype, _parameters(lexer))
+        return ContentType(b"", b"")
+    return ContentType(b"" if lexer.peek() else type_, b"")
 
 
 def parse_disposition(value: bytes | None) -> Disposition | None:

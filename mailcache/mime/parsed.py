@@ -14,7 +14,7 @@ from mailcache.mime.encoded_words import decode_words
 from mailcache.mime.envelope import render_envelope, render_envelope_utf8
 from mailcache.mime.headers import Buffer, Field, first_values, parse_fields, unfold
 from mailcache.mime.message_ids import all_message_ids, first_message_id
-from mailcache.mime.scan import MAX_HEADER_READ, scan
+from mailcache.mime.scan import scan
 from mailcache.mime.sections import SectionTable
 from mailcache.mime.text import extract_text, has_attachment
 
@@ -23,10 +23,10 @@ RENDERING_VERSION = 1
 
 # What clients ask for to show a list of messages: Thunderbird, Apple Mail, mutt, K-9, Outlook, Roundcube, mbsync.
 _LISTING_FIELDS = b"""
-    bcc cc content-transfer-encoding content-type date delivered-to disposition-notification-to from
-    importance in-reply-to list-id list-post list-unsubscribe mail-followup-to message-id mime-version newsgroups
+    bcc cc content-description content-transfer-encoding content-type date delivered-to disposition-notification-to from
+    importance in-reply-to lines list-id list-post list-unsubscribe mail-followup-to message-id mime-version newsgroups
     organization priority received-spf references reply-to resent-date resent-from resent-to sender
-    subject to user-agent x-draft-info x-identity-key x-keywords x-label x-mailer x-priority
+    subject to user-agent x-draft-info x-identity-key x-k9mail-identity x-keywords x-label x-mailer x-priority
     x-spam-flag x-spam-level x-spam-status x-status
 """
 LISTING_FIELDS = frozenset(_LISTING_FIELDS.split())
@@ -78,7 +78,7 @@ class ParsedMessage:
 
 def parse_header(header: bytes) -> ParsedHeader:
     """Return what a header block says. Never raises."""
-    return _render_header(parse_fields(header[:MAX_HEADER_READ]))
+    return _render_header(parse_fields(header))
 
 
 def parse_message(data: Buffer) -> ParsedMessage:

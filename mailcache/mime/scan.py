@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mailcache.mime.headers import Buffer, Field, first_values, header_end, parse_fields
+from mailcache.mime.headers import MAX_HEADER_BYTES, Buffer, Field, first_values, header_end, parse_fields
 from mailcache.mime.parameters import ContentType, parse_content_type
 
 MAX_DEPTH = 20
 MAX_PARTS = 1000
-MAX_HEADER_READ = 256 * 1024
 _COUNT_CHUNK = 1 << 20
 _LONGEST_BOUNDARY_LINE = 1024
 
@@ -30,6 +29,8 @@ class Part:
     content_type: ContentType | None = None
     is_multipart: bool = False
     is_message: bool = False
+    ignores_mime: bool = False
+    """A message that is not MIME at all: its other Content-… fields mean nothing."""
     children: list[Part] = field(default_factory=list)
 
     @property
@@ -59,7 +60,7 @@ class _Hit:
 def scan(data: Buffer) -> Scan:
     """Return the parts of a message. Never raises."""
     scanner = _Scanner(data)
-    root, _ = scanner.part(0, [], 0, digest=False)
+    root, _ = scanner.message(0, [], 0)
     return Scan(root, tuple(dict.fromkeys(scanner.defects)))
 
 
@@ -79,6 +80,12 @@ class _Scanner:
         self.parts = 0
         self.defects: list[str] = []
 
+    def message(self, start: int, boundaries: list[bytes], depth: int) -> tuple[Part, _Hit | None]:
+        """Read a message, at the top or within another."""
+        part, hit = self.part(start, boundaries, depth, digest=False)
+        part.ignores_mime = not any(found.name in (b"mime-version", b"content-type") for found in part.fields)
+        return part, hit
+
     def part(self, start: int, boundaries: list[bytes], depth: int, *, digest: bool) -> tuple[Part, _Hit | None]:
         """Read the part whose header begins at ``start``; also returns the boundary that ended it."""
         self.parts += 1
@@ -86,12 +93,22 @@ class _Scanner:
         if early is not None:
             return Part(start, start, start), early
         body_start = header_end(self.data, start, self.end)
+        # A boundary ends a header as well: a header without an empty line must not swallow the parts behind it.
+        cut = self._find(start, boundaries, before=body_start)
+        if cut is not None:
+            body_start = max(cut.body_end, start)
         part = Part(start, body_start)
-        part.fields = parse_fields(self.data[start : min(body_start, start + MAX_HEADER_READ)])
+        part.fields = parse_fields(self.data[start : min(body_start, start + MAX_HEADER_BYTES)])
         part.content_type = parse_content_type(first_values(part.fields).get(b"content-type"))
+        if body_start - start > MAX_HEADER_BYTES:
+            self.defects.append("header too long")
         self._classify(part, digest=digest)
-        hit = self._body(part, boundaries, depth)
+        if cut is not None and part.is_message:
+            part.children.append(Part(body_start, body_start, body_start))
+        hit = cut or self._body(part, boundaries, depth)
         part.body_end = max(hit.body_end if hit else self.end, body_start)
+        if part.message is not None:
+            part.body_end = max(part.body_end, part.message.body_end)
         part.lines = count_lines(self.data, body_start, part.body_end)
         return part, hit
 
@@ -117,9 +134,11 @@ class _Scanner:
         elif part.is_message:
             if depth >= MAX_DEPTH or self.parts >= MAX_PARTS:
                 self.defects.append("nested too deeply" if depth >= MAX_DEPTH else "too many parts")
+                # A message/rfc822 part has to show an envelope; one that is not looked into is a file.
                 part.is_message = False
+                part.content_type = ContentType(b"application", b"octet-stream")
             else:
-                child, hit = self.part(part.body_start, boundaries, depth + 1, digest=False)
+                child, hit = self.message(part.body_start, boundaries, depth + 1)
                 part.children.append(child)
                 return hit
         return self._find(part.body_start, boundaries)
@@ -134,15 +153,19 @@ class _Scanner:
                 self.defects.append("too many parts")
                 return self._find(hit.next, boundaries)
             child, hit = self.part(hit.next, opened, depth + 1, digest=digest)
+            if hit is not None and hit.body_end < child.body_start and not child.children:
+                # The empty line of the header is the line end that belongs to the boundary.
+                child.body_start = child.body_end = max(hit.body_end, child.header_start)
             part.children.append(child)
         if hit is not None and hit.index == own:
             return self._find(hit.next, boundaries)
         self.defects.append("multipart without an end")
         return hit
 
-    def _find(self, start: int, boundaries: list[bytes]) -> _Hit | None:
-        """Return the next boundary line at or after ``start``, which is the beginning of a line."""
-        if not boundaries:
+    def _find(self, start: int, boundaries: list[bytes], *, before: int | None = None) -> _Hit | None:
+        """Return the next boundary line that begins at or after ``start`` (the beginning of a line), and ``before``."""
+        end = self.end if before is None else before
+        if not boundaries or start >= end:
             return None
         hit = self._boundary_at(start, boundaries)
         if hit is not None:
@@ -150,7 +173,7 @@ class _Scanner:
         # With one boundary open it is looked for itself, else anything that could be one.
         needle = b"\n" + (boundaries[0] if len(boundaries) == 1 else b"--")
         position = self.data.find(needle, start)
-        while position >= 0:
+        while 0 <= position < end - 1:
             hit = self._boundary_at(position + 1, boundaries)
             if hit is not None:
                 return hit

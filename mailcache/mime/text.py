@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import html
 import re
-
-from selectolax.lexbor import LexborHTMLParser
 
 from mailcache.mime.encoded_words import clean, decode_base64, decode_bytes, decode_quoted_printable, decode_words
 from mailcache.mime.headers import Buffer, first_values
@@ -18,7 +17,16 @@ _MAX_PART_BYTES = 2_000_000
 
 _SPACES = re.compile(r"\s+")
 _QUOTED_LINE = re.compile(r"^\s*>.*$", re.MULTILINE)
-_NO_TEXT_TAGS = ["script", "style", "head", "title", "template", "noscript"]
+# Linear in the length whatever the input; parsers that build a tree take minutes for a few KB of nested tags.
+_UNSEEN_NAMES = ("script", "style", "head", "title", "template", "noscript")
+_UNSEEN = re.compile(rf"<({'|'.join(_UNSEEN_NAMES)})\b[^<>]*>", re.IGNORECASE)
+_UNSEEN_END = {name: re.compile(rf"</{name}\b", re.IGNORECASE) for name in _UNSEEN_NAMES}
+_BREAK = re.compile(
+    r"</?(?:address|article|blockquote|body|br|dd|div|dl|dt|fieldset|form|h[1-6]|hr|li|ol|p|pre|section|table|td|th|tr|ul)"
+    r"\b[^<>]*>",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"</?[a-z!?][^<>]*>", re.IGNORECASE)
 
 
 def extract_text(data: Buffer, root: Part) -> tuple[str, str]:
@@ -101,8 +109,31 @@ def _decode(raw: bytes, encoding: bytes) -> bytes:
     return decode_quoted_printable(raw) if encoding.startswith(b"quoted-printable") else raw
 
 
-def _html_text(html: str) -> str:
-    tree = LexborHTMLParser(html)
-    tree.strip_tags(_NO_TEXT_TAGS)
-    body = tree.body or tree.root
-    return clean(body.text(separator="\n", strip=True)) if body is not None else ""
+def _html_text(markup: str) -> str:
+    """Return what a reader sees of HTML: blocks on lines of their own, words joined across inline tags."""
+    seen = _without(_comments_removed(markup))
+    lines = html.unescape(_TAG.sub("", _BREAK.sub("\n", seen))).splitlines()
+    return clean("\n".join(stripped for line in lines if (stripped := line.strip())))
+
+
+def _comments_removed(markup: str) -> str:
+    pieces = markup.split("<!--")
+    return pieces[0] + "".join(piece.partition("-->")[2] for piece in pieces[1:])
+
+
+def _without(markup: str) -> str:
+    """Return HTML without the elements whose content nobody sees; one that never ends hides nothing."""
+    kept: list[str] = []
+    position = 0
+    endless: set[str] = set()
+    for match in _UNSEEN.finditer(markup):
+        name = match[1].lower()
+        if match.start() < position or name in endless:
+            continue
+        end = _UNSEEN_END[name].search(markup, match.end())
+        if end is None:
+            endless.add(name)
+            continue
+        kept.append(markup[position : match.start()])
+        position = end.start()
+    return "".join((*kept, markup[position:]))
