@@ -12,6 +12,8 @@ from mailcache.mime.scan import Part, scan
 from mailcache.mime.sections import Section, SectionKind, SectionTable, filter_header
 from mailcache.wire.framing import Choice, Frame, Framer, Literal
 from tests.corpus import headers, make_corpus
+from tests.corpus.hostile import hostile_messages
+from tests.proofs import scaled
 from tests.servers.dovecot import Dovecot
 
 _FIELDS = (b"subject", b"from", b"content-type")
@@ -93,6 +95,23 @@ def test_envelope_body_and_bodystructure(client: RawClient) -> None:
 
 
 def test_every_section(client: RawClient) -> None:
+    assert all(theirs == ours for _, ours, theirs in _every_section(client))
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("messages", [hostile_messages(5, scaled(300, full=5_000))])
+def test_every_section_of_hostile_messages(client: RawClient) -> None:
+    for section, ours, theirs in _every_section(client):
+        # Where a header just ends, without an empty line, the two disagree on whose the last CRLF is: the embedded
+        # message's or the boundary's (RFC 2046 5.1.1), and single fields are not read again.
+        if not section.path:
+            assert ours == theirs, section
+        elif not section.fields:
+            assert ours.removesuffix(b"\r\n") == theirs.removesuffix(b"\r\n"), section
+
+
+def _every_section(client: RawClient) -> Iterator[tuple[Section, bytes, bytes]]:
+    """Yield each section of each message, our bytes of it, and Dovecot's."""
     for number, data in enumerate(_stored(client), start=1):
         root = scan(data).root
         table = SectionTable.unpack(SectionTable.of(root).pack())
@@ -102,9 +121,8 @@ def test_every_section(client: RawClient) -> None:
         for section, theirs in zip(wanted, _values(frame), strict=True):
             ours = _ours(data, table, section)
             # Of a part that is nothing but an empty line Dovecot shows no MIME header; we show the line.
-            if ours == b"\r\n" and section.kind is SectionKind.MIME:
-                continue
-            assert ours == theirs, (section, data[:1000])
+            if ours != b"\r\n" or section.kind is not SectionKind.MIME:
+                yield section, ours, theirs
 
 
 def _ours(data: bytes, table: SectionTable, section: Section) -> bytes:

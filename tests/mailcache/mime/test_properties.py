@@ -13,24 +13,10 @@ from mailcache.mime.headers import header_end
 from mailcache.mime.parsed import ParsedMessage, parse_header, parse_message
 from mailcache.mime.scan import MAX_DEPTH, MAX_PARTS, Part, scan
 from mailcache.mime.sections import Section, SectionKind, SectionTable
+from tests.corpus.hostile import PIECES
 from tests.proofs import scaled
 
-_PIECES = st.sampled_from(
-    [
-        b"Content-Type: multipart/mixed; boundary=a\r\n",
-        b'Content-Type: multipart/digest; boundary="b c"\r\n',
-        b"Content-Type: message/rfc822\r\n",
-        b"Content-Type: text/html; charset=x-unknown\r\n",
-        b"Content-Disposition: attachment; filename*0*=utf-8''%ff; filename*2=x\r\n",
-        b"Content-Transfer-Encoding: base64\r\n",
-        b"Subject: =?utf-8?B?/w==?=\r\n",
-        b"From: <a@b>, (\r\n",
-        b"References: <a> <b>\r\n",
-        b"Date: x\r\n",
-        *(b"\r\n", b"\n", b"--a\r\n", b"--a--\r\n", b"--b c\r\n", b"--b c--\r\n", b"--", b"text", b" folded\r\n"),
-        *(b"\0", b"\xff\xfe", b":\r\n", b"=3D=\r\n", b'"', b";"),
-    ]
-)
+_PIECES = st.sampled_from(PIECES)
 _MESSAGES = st.one_of(st.lists(_PIECES, max_size=40).map(b"".join), st.binary(max_size=300))
 
 
