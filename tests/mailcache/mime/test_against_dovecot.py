@@ -107,7 +107,7 @@ def test_every_section_of_hostile_messages(client: RawClient) -> None:
         if not section.path:
             assert ours == theirs, section
         elif not section.fields:
-            assert ours.removesuffix(b"\r\n") == theirs.removesuffix(b"\r\n"), section
+            assert ours in (theirs, theirs + b"\r\n") or theirs == ours + b"\r\n", section
 
 
 def _every_section(client: RawClient) -> Iterator[tuple[Section, bytes, bytes]]:
