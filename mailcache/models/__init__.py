@@ -14,6 +14,7 @@ from mailcache.models.leases import Lease, LeaseKind
 from mailcache.models.mailboxes import Mailbox, MailboxRole
 from mailcache.models.messages import Listing, Message, Remote
 from mailcache.models.mutations import Mutation, MutationKind, MutationState
+from mailcache.models.oauth import OAuthGrant
 from mailcache.models.sealing import SealingKey
 from mailcache.models.users import AppPassword, User
 
@@ -35,6 +36,7 @@ __all__ = [
     "Mutation",
     "MutationKind",
     "MutationState",
+    "OAuthGrant",
     "Remote",
     "SealingKey",
     "Segment",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
@@ -20,6 +21,8 @@ class AuthMethod(models.TextChoices):
 
     LOGIN = "login", "LOGIN"
     PLAIN = "plain", "AUTHENTICATE PLAIN"
+    XOAUTH2 = "xoauth2", "OAuth 2.0 (XOAUTH2)"
+    OAUTHBEARER = "oauthbearer", "OAuth 2.0 (OAUTHBEARER)"
 
 
 class AccountState(models.TextChoices):
@@ -34,6 +37,8 @@ class BodyPolicy(models.TextChoices):
     """Which messages' bytes are fetched ahead of being asked for."""
 
     ALL = "all", "everything"
+    RECENT = "recent", "everything younger than some days"
+    ON_DEMAND = "on_demand", "only what somebody reads"
 
 
 class AccountQuerySet(models.QuerySet["Account"]):
@@ -79,7 +84,34 @@ class Account(models.Model):
     quota_bytes = models.BigIntegerField(default=_default_quota)
     used_bytes = models.BigIntegerField(default=0, editable=False)
     body_policy = models.CharField(max_length=10, choices=BodyPolicy, default=BodyPolicy.ALL)
-    profile = models.CharField("provider profile", max_length=50, blank=True, editable=False)
+    body_days = models.PositiveIntegerField(
+        default=30, help_text="For the policy of some days: bodies of older messages are fetched when somebody reads."
+    )
+    daily_bytes = models.BigIntegerField(
+        null=True, blank=True, help_text="Octets of bodies to fetch ahead per day (UTC). Empty: as its profile says."
+    )
+    connection_limit = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Connections to the upstream. Empty: UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT."
+    )
+    profile = models.CharField(
+        "provider profile", max_length=50, blank=True, help_text="Empty: chosen by the host, or by what it says it is."
+    )
+    detected_profile = models.CharField(
+        max_length=50, blank=True, editable=False, help_text="What the upstream said it is when it was last asked."
+    )
+    latches = ArrayField(
+        models.TextField(),
+        default=list,
+        blank=True,
+        editable=False,
+        help_text="Capabilities that the upstream advertised and then refused: not tried again.",
+    )
+    slow_until = models.DateTimeField(
+        null=True, editable=False, help_text="It kept a worker waiting: synced in the slow lane until then."
+    )
+    notice = models.TextField(
+        blank=True, editable=False, help_text="Something that an operator should know, which stops nothing."
+    )
     last_uidvalidity = models.BigIntegerField(
         default=0, editable=False, help_text="The largest UIDVALIDITY given to a mailbox of this account."
     )
@@ -97,6 +129,7 @@ class Account(models.Model):
             models.CheckConstraint(condition=models.Q(tls_mode__in=TlsMode.values), name="account_tls_mode"),
             models.CheckConstraint(condition=models.Q(auth_method__in=AuthMethod.values), name="account_auth_method"),
             models.CheckConstraint(condition=models.Q(state__in=AccountState.values), name="account_state"),
+            models.CheckConstraint(condition=models.Q(body_policy__in=BodyPolicy.values), name="account_body_policy"),
             models.CheckConstraint(condition=models.Q(used_bytes__gte=0), name="account_used_bytes_positive"),
         ]
         indexes = [models.Index(fields=["next_sync_at"], name="account_next_sync")]

@@ -59,6 +59,11 @@ class Mailbox(models.Model):
     upstream_delimiter = models.CharField(max_length=1, blank=True, editable=False)
     upstream_uidvalidity = models.BigIntegerField(null=True, editable=False)
     upstream_mailbox_id = models.CharField(max_length=255, blank=True, editable=False)
+    label = models.TextField(
+        blank=True,
+        editable=False,
+        help_text="The X-GM-LABELS label whose messages this mailbox shows; they live in another mailbox upstream.",
+    )
     missed_lists = models.PositiveSmallIntegerField(
         default=0, editable=False, help_text="Complete LIST answers in a row that did not name this mailbox."
     )

@@ -1,4 +1,4 @@
-"""How far the sync of each mailbox has come (``Checkpoint``), and each run of it (``SyncRun``)."""
+"""Each run of an account's sync (``SyncRun``)."""
 
 from __future__ import annotations
 
@@ -27,49 +27,6 @@ class SyncOutcome(models.TextChoices):
     FAILED = "failed", "failed"
     STOPPED = "stopped", "stopped: paused, or the account changed"
     ABANDONED = "abandoned", "its worker vanished"
-
-
-class CheckpointQuerySet(models.QuerySet["Checkpoint"]):
-    """Named reads of checkpoints."""
-
-    def wanted(self, now: datetime) -> CheckpointQuerySet:
-        """Mailboxes that the upstream spoke of, that were not compared since, and that may be compared ``now``."""
-        here = self.filter(mailbox__selectable=True, mailbox__upstream_name__isnull=False, mailbox__missed_lists=0)
-        return here.filter(wanted_at__isnull=False, mailbox__sync_paused_reason="").exclude(retry_at__gt=now)
-
-
-class Checkpoint(models.Model):
-    """What the upstream said of a mailbox when all of it had last been compared with ours.
-
-    The upstream's numbers advance only when a comparison has finished: in the middle of one they would claim messages
-    that are not here. Within a comparison the rows of Remote and Listing are the position.
-    """
-
-    account = models.ForeignKey("mailcache.Account", on_delete=models.CASCADE, related_name="+", db_index=False)
-    mailbox = models.ForeignKey("mailcache.Mailbox", on_delete=models.CASCADE, related_name="checkpoints")
-    uidvalidity = models.BigIntegerField(null=True)
-    uidnext = models.BigIntegerField(null=True)
-    highestmodseq = models.BigIntegerField(null=True)
-    exists = models.BigIntegerField(null=True)
-    compared_at = models.DateTimeField(null=True, help_text="When the last finished comparison began.")
-    wanted_at = models.DateTimeField(null=True, help_text="The upstream spoke of this mailbox; not compared since.")
-    seen_empty_at = models.DateTimeField(
-        null=True, help_text="The upstream said that the mailbox is empty; it is believed when it says so again."
-    )
-    failures = models.PositiveIntegerField(default=0, help_text="Failed comparisons in a row.")
-    reason = models.TextField(blank=True, help_text="Why the last comparison failed.")
-    retry_at = models.DateTimeField(null=True, help_text="The mailbox is left alone until then.")
-
-    objects = CheckpointQuerySet.as_manager()
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["account", "mailbox"], name="checkpoint_mailbox_unique")]
-        indexes = [
-            models.Index(fields=["wanted_at"], name="checkpoint_wanted", condition=models.Q(wanted_at__isnull=False))
-        ]
-
-    def __str__(self) -> str:
-        return f"checkpoint of {self.mailbox_id}"
 
 
 class SyncRunQuerySet(models.QuerySet["SyncRun"]):

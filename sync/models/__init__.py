@@ -1,0 +1,20 @@
+"""The tables of ``sync``: positions, runs, connections and what they cost."""
+
+from __future__ import annotations
+
+from sync.models.checkpoints import Checkpoint
+from sync.models.connections import ConnectionSlot, Purpose, UpstreamHost
+from sync.models.runs import STALE_AFTER, SyncKind, SyncOutcome, SyncRun
+from sync.models.usage import UpstreamUsage
+
+__all__ = [
+    "STALE_AFTER",
+    "Checkpoint",
+    "ConnectionSlot",
+    "Purpose",
+    "SyncKind",
+    "SyncOutcome",
+    "SyncRun",
+    "UpstreamHost",
+    "UpstreamUsage",
+]
