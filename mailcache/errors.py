@@ -37,3 +37,11 @@ class SealBroken(MailcacheError):
 
 class SegmentMissing(MailcacheError):
     """The stored object that should hold a message's bytes is not there."""
+
+
+class OverQuota(MailcacheError):
+    """The account's quota does not allow so many more bytes (``[OVERQUOTA]``)."""
+
+
+class TooBig(MailcacheError):
+    """A message is larger than any that this server takes (``[TOOBIG]``)."""

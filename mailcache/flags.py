@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import Enum, IntFlag
 
 # What an atom may not hold (RFC 3501 9, ``atom-specials``), plus what would break a line.
 _ATOM_SPECIALS = frozenset('(){ %*"\\]\x7f' + "".join(map(chr, range(0x20))))
@@ -88,6 +88,12 @@ class FlagSet:
             kept.setdefault(keyword.lower(), keyword)
         return FlagSet((self.system & ~remove.system) | add.system, frozenset(kept.values()))
 
+    def without(self, others: FlagSet) -> FlagSet:
+        """Return the flags that are here and not in ``others``; keywords match without regard to case."""
+        known = {keyword.lower() for keyword in others.keywords}
+        kept = frozenset(keyword for keyword in self.keywords if keyword.lower() not in known)
+        return FlagSet(self.system & ~others.system, kept)
+
     def __bool__(self) -> bool:
         return bool(self.system or self.keywords)
 
@@ -112,3 +118,27 @@ class FlagDelta:
 
     def __bool__(self) -> bool:
         return bool(self.add or self.remove)
+
+
+class StoreMode(Enum):
+    """The three forms of STORE (RFC 3501 6.4.6)."""
+
+    ADD = "+FLAGS"
+    REMOVE = "-FLAGS"
+    REPLACE = "FLAGS"
+
+
+@dataclass(frozen=True, slots=True)
+class FlagChange:
+    """What a client asks for: some flags added, taken away, or put in the place of all."""
+
+    mode: StoreMode
+    flags: FlagSet
+
+    def delta(self, before: FlagSet) -> FlagDelta:
+        """Return what this changes in a message that has the flags ``before``; a replacement becomes a delta too."""
+        if self.mode is StoreMode.ADD:
+            return FlagDelta(add=self.flags)
+        if self.mode is StoreMode.REMOVE:
+            return FlagDelta(remove=self.flags)
+        return FlagDelta(add=self.flags.without(before), remove=before.without(self.flags))

@@ -22,7 +22,8 @@ _NONE = NumberSet()
 _LOCK = """
     SELECT mailbox.id, mailbox.account_id, mailbox.uidvalidity, mailbox.uidnext, mailbox.highestmodseq
     FROM mailcache_mailbox AS mailbox JOIN mailcache_account AS account ON account.id = mailbox.account_id
-    WHERE mailbox.id = %(mailbox)s AND (%(user)s::bigint IS NULL OR account.user_id = %(user)s)
+    WHERE mailbox.id = %(mailbox)s
+      AND (%(user)s::bigint IS NULL OR (account.user_id = %(user)s AND mailbox.deleted_at IS NULL))
     FOR NO KEY UPDATE OF mailbox
 """
 

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import re
 
+from mailcache.errors import InvalidValue
+
+MAX_NAME = 1000
+MAX_LEVEL_BYTES = 255
+
 DELIMITER = "/"
 INBOX = "INBOX"
 # Names at the root that belong to imapped: the other accounts' namespace and the home of refused messages.
@@ -33,6 +38,34 @@ def our_name(upstream: str, delimiter: str) -> str:
     elif names[0].lower() in _RESERVED:
         names[0] = _escape_character(names[0][0]) + names[0][1:]
     return DELIMITER.join(names)
+
+
+def check_new_name(name: str, *, upstream_delimiter: str) -> None:
+    """Raise ``InvalidValue`` unless a client may give a mailbox this name, and the upstream can have it too."""
+    levels = name.split(DELIMITER)
+    if not all(levels):
+        raise InvalidValue("a mailbox name with an empty level")
+    if len(name) > MAX_NAME or any(len(level.encode()) > MAX_LEVEL_BYTES for level in levels):
+        raise InvalidValue("a mailbox name that is too long")
+    if levels[0].lower() in _RESERVED:
+        raise InvalidValue(f"names below {levels[0]} belong to this server")
+    upstream = [unescape_level(level) for level in levels]
+    if upstream_delimiter and any(upstream_delimiter in level for level in upstream):
+        raise InvalidValue(f"the mail provider has no mailbox names with {upstream_delimiter!r} in a level")
+    if not upstream_delimiter and len(levels) > 1:
+        raise InvalidValue("the mail provider has no mailboxes within mailboxes")
+
+
+def upstream_name(name: str, *, delimiter: str, prefix: str = "") -> str:
+    """Return the upstream's name for ours: levels unescaped, its delimiter, the prefix of its personal namespace."""
+    if name == INBOX:
+        return INBOX
+    spelled = delimiter.join(unescape_level(level) for level in name.split(DELIMITER))
+    return (
+        spelled
+        if spelled.upper().startswith(INBOX + delimiter) and prefix.upper().startswith(INBOX)
+        else prefix + spelled
+    )
 
 
 def escape_level(level: str) -> str:

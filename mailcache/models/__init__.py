@@ -13,13 +13,23 @@ from mailcache.models.contents import Content, Segment, SegmentState
 from mailcache.models.leases import Lease, LeaseKind
 from mailcache.models.mailboxes import Mailbox, MailboxRole
 from mailcache.models.messages import Listing, Message, Remote
-from mailcache.models.mutations import Mutation, MutationKind, MutationState
+from mailcache.models.mutations import (
+    CREATORS,
+    MAILBOX_KINDS,
+    UNSETTLED_STATES,
+    Mutation,
+    MutationKind,
+    MutationState,
+)
 from mailcache.models.oauth import OAuthGrant
 from mailcache.models.sealing import SealingKey
 from mailcache.models.users import AppPassword, User
 
 __all__ = [
+    "CREATORS",
+    "MAILBOX_KINDS",
     "OAUTH_METHODS",
+    "UNSETTLED_STATES",
     "Account",
     "AccountState",
     "AppPassword",

@@ -24,8 +24,12 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
     """Named reads of mailboxes."""
 
     def mirrored(self, account_id: int) -> MailboxQuerySet:
-        """The account's mailboxes that exist upstream."""
-        return self.filter(account_id=account_id, upstream_name__isnull=False)
+        """The account's mailboxes that exist upstream and here."""
+        return self.present(account_id).filter(upstream_name__isnull=False)
+
+    def present(self, account_id: int) -> MailboxQuerySet:
+        """The account's mailboxes that exist here."""
+        return self.filter(account_id=account_id, deleted_at__isnull=True)
 
 
 class Mailbox(models.Model):
@@ -67,6 +71,9 @@ class Mailbox(models.Model):
     missed_lists = models.PositiveSmallIntegerField(
         default=0, editable=False, help_text="Complete LIST answers in a row that did not name this mailbox."
     )
+    deleted_at = models.DateTimeField(
+        null=True, editable=False, help_text="Deleted by a client; the row stays until the upstream has deleted it too."
+    )
     sync_paused_reason = models.TextField(blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -75,7 +82,9 @@ class Mailbox(models.Model):
     class Meta:
         verbose_name_plural = "mailboxes"
         constraints = [
-            models.UniqueConstraint(fields=["account", "name"], name="mailbox_name_unique"),
+            models.UniqueConstraint(
+                fields=["account", "name"], name="mailbox_name_unique", condition=models.Q(deleted_at__isnull=True)
+            ),
             models.UniqueConstraint(fields=["account", "upstream_name"], name="mailbox_upstream_name_unique"),
             models.CheckConstraint(condition=models.Q(uidvalidity__range=(1, 2**32 - 1)), name="mailbox_uidvalidity"),
             models.CheckConstraint(condition=models.Q(uidnext__range=(1, 2**32 - 1)), name="mailbox_uidnext"),

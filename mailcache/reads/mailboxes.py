@@ -18,6 +18,7 @@ _FROM = """
     JOIN mailcache_account AS account ON account.id = mailbox.account_id
     JOIN mailcache_user AS "user" ON "user".id = account.user_id
     WHERE "user".id = %(user)s AND (%(account)s::bigint IS NULL OR account.id = %(account)s)
+      AND mailbox.deleted_at IS NULL
 """
 _LIST = f"SELECT {_COLUMNS} {_FROM} ORDER BY account.id, mailbox.name"
 _FIND = f"SELECT {_COLUMNS} {_FROM} AND mailbox.name = %(name)s"

@@ -18,7 +18,7 @@ _FETCH_ROWS = 4096
 _MAILBOX = """
     SELECT mailbox.account_id, mailbox.uidvalidity, mailbox.uidnext, mailbox.highestmodseq, mailbox.journal_floor
     FROM mailcache_mailbox AS mailbox JOIN mailcache_account AS account ON account.id = mailbox.account_id
-    WHERE mailbox.id = %(mailbox)s AND account.user_id = %(user)s
+    WHERE mailbox.id = %(mailbox)s AND account.user_id = %(user)s AND mailbox.deleted_at IS NULL
 """
 _MESSAGES = """
     SELECT uid, flags, array_to_string(keywords, ' '), modseq, size, extract(epoch FROM internal_date)::bigint,

@@ -7,41 +7,35 @@ from dataclasses import dataclass, field
 
 from django.db import transaction
 
-from mailcache.flags import FlagDelta, FlagSet
-from mailcache.journal import LockedMailbox, lock_mailbox, write_change
-from mailcache.models import MutationKind, MutationState
+from mailcache.flags import FlagChange, FlagSet
+from mailcache.journal import lock_mailbox, write_change
+from mailcache.models import MutationKind
 from mailcache.services.message_flags import write_message_flags
-from mailcache.services.rows import count_changed, execute, fetch_all
+from mailcache.services.mutation_queue import NewMutation, queue_mutations
+from mailcache.services.rows import count_changed
+from mailcache.services.selected_messages import select_messages
 from mailcache.wire.number_set import NumberSet
 
-_READ = """
-    SELECT message.id, message.uid, message.flags, message.keywords
-    FROM mailcache_message AS message
-    JOIN unnest(%(first)s::bigint[], %(last)s::bigint[]) AS range (first, last)
-      ON message.uid BETWEEN range.first AND range.last
-    WHERE message.account_id = %(account)s AND message.mailbox_id = %(mailbox)s
-"""
-
-_QUEUE = """
-    INSERT INTO mailcache_mutation (
-        account_id, mailbox_id, message_id, kind, add_flags, add_keywords, remove_flags, remove_keywords,
-        arguments, state, noted, attempts, next_try_at, last_error, created_at)
-    SELECT %(account)s, %(mailbox)s, message_id, %(kind)s, %(add)s, %(add_keywords)s, %(remove)s, %(remove_keywords)s,
-           '{}', %(state)s, '{}', 0, now(), '', now()
-    FROM unnest(%(messages)s::bigint[]) AS row (message_id)
-"""
+_NOTHING = NumberSet()
 
 
 @dataclass(frozen=True, slots=True)
 class StoreResult:
-    """What a change of flags did: its modseq (None when it changed nothing) and the new flags by UID."""
+    """What a change of flags did.
+
+    ``modseq`` is None when nothing changed; ``changed`` has the new flags by UID; ``modified`` names the messages that
+    UNCHANGEDSINCE kept from being changed (RFC 7162 3.1.3).
+    """
 
     modseq: int | None = None
     changed: Mapping[int, FlagSet] = field(default_factory=dict)
+    modified: NumberSet = _NOTHING
 
 
 @transaction.atomic
-def store_flags(*, user_id: int, mailbox_id: int, uids: NumberSet, delta: FlagDelta) -> StoreResult:
+def store_flags(
+    *, user_id: int, mailbox_id: int, uids: NumberSet, change: FlagChange, unchanged_since: int | None = None
+) -> StoreResult:
     """Change flags of messages of a user's mailbox and queue the change for replay, in one transaction.
 
     UIDs that do not exist are ignored (RFC 3501 6.4.8); messages that have the flags already do not change. Raises
@@ -50,40 +44,22 @@ def store_flags(*, user_id: int, mailbox_id: int, uids: NumberSet, delta: FlagDe
     locked = lock_mailbox(mailbox_id, user_id=user_id)
     changes: dict[int, tuple[FlagSet, FlagSet]] = {}
     written: dict[int, FlagSet] = {}
-    for message_id, uid, flags, keywords in _read(locked, uids):
-        before = FlagSet.of(flags, keywords)
-        after = delta.apply(before)
-        if after != before:
-            changes[uid] = (before, after)
-            written[message_id] = after
+    queued: list[NewMutation] = []
+    modified: list[int] = []
+    for message in select_messages(locked, uids):
+        if unchanged_since is not None and message.modseq > unchanged_since:
+            modified.append(message.uid)
+            continue
+        delta = change.delta(message.flags)
+        after = delta.apply(message.flags)
+        if after != message.flags:
+            changes[message.uid] = (message.flags, after)
+            written[message.id] = after
+            queued.append(NewMutation(message.id, message.source_remote_id, message.creator_id, delta=delta))
+    refused = NumberSet.from_numbers(modified)
     if not changes:
-        return StoreResult()
+        return StoreResult(modified=refused)
     write_message_flags(account_id=locked.account_id, modseq=locked.modseq, flags=written)
-    _queue(locked, list(written), delta)
+    queue_mutations(account_id=locked.account_id, kind=MutationKind.STORE, mailbox_id=locked.id, rows=queued)
     modseq = write_change(locked, changed=NumberSet.from_numbers(changes), counters=count_changed(changes.values()))
-    return StoreResult(modseq, {uid: after for uid, (_, after) in changes.items()})
-
-
-def _read(locked: LockedMailbox, uids: NumberSet) -> list[tuple[int, int, int, list[str]]]:
-    parameters = {
-        "account": locked.account_id,
-        "mailbox": locked.id,
-        "first": [first for first, _ in uids.ranges],
-        "last": [last for _, last in uids.ranges],
-    }
-    return [(row[0], row[1], row[2], row[3]) for row in fetch_all(_READ, parameters)]
-
-
-def _queue(locked: LockedMailbox, message_ids: list[int], delta: FlagDelta) -> None:
-    parameters = {
-        "account": locked.account_id,
-        "mailbox": locked.id,
-        "messages": message_ids,
-        "kind": MutationKind.STORE.value,
-        "state": MutationState.PENDING.value,
-        "add": int(delta.add.system),
-        "add_keywords": sorted(delta.add.keywords),
-        "remove": int(delta.remove.system),
-        "remove_keywords": sorted(delta.remove.keywords),
-    }
-    execute(_QUEUE, parameters)
+    return StoreResult(modseq, {uid: after for uid, (_, after) in changes.items()}, refused)

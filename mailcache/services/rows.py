@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -32,6 +33,11 @@ def execute(statement: str, parameters: Mapping[str, Any]) -> int:
 def keyword_column(flags: Iterable[FlagSet]) -> list[str]:
     """Return keywords as a column for ``string_to_array(…, ' ')``: ``unnest`` takes no arrays of unequal length."""
     return [" ".join(sorted(value.keywords)) for value in flags]
+
+
+def zone_minutes(moment: datetime) -> int:
+    """Return how many minutes east of UTC a moment is told."""
+    return (moment.utcoffset() or timedelta()) // timedelta(minutes=1)
 
 
 def count_appeared(flags: Sequence[FlagSet], sizes: Iterable[int]) -> CounterDelta:

@@ -1,0 +1,164 @@
+"""APPEND: a message that a client gives us (RFC 3501 6.3.11, RFC 3502)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from mailcache.errors import NoSuchMailbox, OverQuota
+from mailcache.flags import FlagSet
+from mailcache.journal import LockedMailbox, lock_mailbox, write_change
+from mailcache.mime.headers import Buffer
+from mailcache.mime.parsed import ParsedMessage, parse_message
+from mailcache.models import MutationKind, Segment
+from mailcache.segments import StoredSegment
+from mailcache.services.contents import NewContent, add_or_share_contents, note_dead_bytes
+from mailcache.services.mutation_queue import NewMutation, queue_mutations
+from mailcache.services.rows import count_appeared, execute, fetch_all, keyword_column, zone_minutes
+from mailcache.wire.number_set import NumberSet
+
+# Smaller messages lie in their row until they are packed: OK needs no round trip to the object store.
+INLINE_BYTES = 64 * 1024
+
+_RESERVE = """
+    UPDATE mailcache_account SET used_bytes = used_bytes + %(bytes)s
+    WHERE id = %(account)s AND (%(bytes)s <= 0 OR used_bytes + %(bytes)s <= quota_bytes)
+"""
+_ACCOUNT_OF = """
+    SELECT mailbox.account_id FROM mailcache_mailbox AS mailbox
+    JOIN mailcache_account AS account ON account.id = mailbox.account_id
+    WHERE mailbox.id = %(mailbox)s AND account.user_id = %(user)s
+"""
+_ADD = """
+    WITH added AS (
+        INSERT INTO mailcache_message (account_id, mailbox_id, uid, flags, keywords, modseq, internal_date,
+                                       internal_zone, size, emailid, threadid, content_id)
+        SELECT %(account)s, %(mailbox)s, uid, flags, string_to_array(keywords, ' '), %(modseq)s, internal_date,
+               internal_zone, size, '', '', content_id
+        FROM unnest(%(uids)s::bigint[], %(flags)s::smallint[], %(keywords)s::text[], %(dates)s::timestamptz[],
+                    %(zones)s::smallint[], %(sizes)s::bigint[], %(contents)s::bigint[])
+             AS row (uid, flags, keywords, internal_date, internal_zone, size, content_id)
+        RETURNING id, uid
+    )
+    SELECT id FROM added ORDER BY uid
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AppendedMessage:
+    """One message to append: what was learnt of its bytes, and where these are (in memory, or stored already)."""
+
+    sha256: bytes
+    parsed: ParsedMessage
+    flags: FlagSet
+    internal_date: datetime
+    inline: bytes | None = field(default=None, repr=False)
+    segment: StoredSegment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppendResult:
+    """Where the messages are now (APPENDUID, RFC 4315)."""
+
+    uidvalidity: int
+    uids: Sequence[int]
+
+
+def read_appended(
+    data: Buffer, *, flags: FlagSet, internal_date: datetime, segment: StoredSegment | None = None
+) -> AppendedMessage:
+    """Learn what is stored of a message; without ``segment`` its bytes will lie in its row."""
+    return AppendedMessage(
+        hashlib.sha256(data).digest(),
+        parse_message(data),
+        flags,
+        internal_date,
+        inline=None if segment is not None else bytes(data),
+        segment=segment,
+    )
+
+
+@transaction.atomic
+def append_messages(*, user_id: int, mailbox_id: int, messages: Sequence[AppendedMessage]) -> AppendResult:
+    """Add messages to a user's mailbox and queue them for the upstream: all of them or none (RFC 3502).
+
+    Their bytes are durable already, or become so with this transaction. Raises ``NoSuchMailbox``, ``OverQuota``.
+    """
+    account_id = _reserve(user_id, mailbox_id, sum(message.parsed.size for message in messages))
+    content_ids = _keep_contents(account_id, messages)
+    locked = lock_mailbox(mailbox_id, user_id=user_id)
+    uids = list(range(locked.uidnext, locked.uidnext + len(messages)))
+    message_ids = _add(locked, messages, uids, content_ids)
+    rows = [
+        NewMutation(message_id, content_id=content_id)
+        for message_id, content_id in zip(message_ids, content_ids, strict=True)
+    ]
+    queue_mutations(
+        account_id=account_id, kind=MutationKind.APPEND, mailbox_id=locked.id, target_id=locked.id, rows=rows
+    )
+    counters = count_appeared([message.flags for message in messages], (message.parsed.size for message in messages))
+    write_change(locked, appeared=NumberSet.from_numbers(uids), uidnext=uids[-1] + 1, counters=counters)
+    return AppendResult(locked.uidvalidity, uids)
+
+
+def _reserve(user_id: int, mailbox_id: int, size: int) -> int:
+    """Take room for ``size`` bytes from the account's quota, whose row is locked before any mailbox's."""
+    owner = fetch_all(_ACCOUNT_OF, {"mailbox": mailbox_id, "user": user_id})
+    if not owner:
+        raise NoSuchMailbox("no such mailbox")
+    ((account_id,),) = owner
+    if not execute(_RESERVE, {"account": account_id, "bytes": size}):
+        raise OverQuota("the account's quota is used up")
+    return int(account_id)
+
+
+def _keep_contents(account_id: int, messages: Sequence[AppendedMessage]) -> list[int]:
+    """Return the Content of each message; what was here already gives its room back."""
+    rows = {
+        message.segment.name: Segment.objects.create(
+            account_id=account_id, name=message.segment.name, size=message.segment.size
+        )
+        for message in messages
+        if message.segment is not None
+    }
+    contents = [
+        NewContent(
+            message.sha256,
+            message.parsed,
+            segment_id=None if message.segment is None else rows[message.segment.name].pk,
+            inline=message.inline,
+        )
+        for message in messages
+    ]
+    kept = add_or_share_contents(account_id=account_id, contents=contents)
+    unused = sum(message.parsed.size for message in messages) - sum(kept.added.values())
+    if unused:
+        execute(_RESERVE, {"account": account_id, "bytes": -unused})
+    for message in messages:
+        if message.segment is not None and message.sha256 not in kept.added:
+            note_dead_bytes(rows[message.segment.name], message.segment.size)
+    return [kept.ids[message.sha256] for message in messages]
+
+
+def _add(
+    locked: LockedMailbox, messages: Sequence[AppendedMessage], uids: Sequence[int], content_ids: Sequence[int]
+) -> list[int]:
+    flags = [message.flags for message in messages]
+    parameters: dict[str, Any] = {
+        "account": locked.account_id,
+        "mailbox": locked.id,
+        "modseq": locked.modseq,
+        "uids": list(uids),
+        "flags": [int(value.system) for value in flags],
+        "keywords": keyword_column(flags),
+        "dates": [message.internal_date for message in messages],
+        "zones": [zone_minutes(message.internal_date) for message in messages],
+        "sizes": [message.parsed.size for message in messages],
+        "contents": list(content_ids),
+    }
+    return [message_id for (message_id,) in fetch_all(_ADD, parameters)]

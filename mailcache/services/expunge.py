@@ -1,0 +1,58 @@
+"""EXPUNGE and what CLOSE does: messages marked ``\\Deleted`` go for good (RFC 3501 6.4.3, RFC 4315 2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import transaction
+
+from mailcache.flags import SystemFlag
+from mailcache.journal import LockedMailbox, lock_mailbox, write_change
+from mailcache.models import MutationKind
+from mailcache.services.mutation_queue import NewMutation, queue_mutations
+from mailcache.services.rows import count_expunged, execute
+from mailcache.services.selected_messages import SelectedMessage, select_messages
+from mailcache.wire.number_set import NumberSet
+
+_EVERYTHING = NumberSet([(1, 2**32 - 1)])
+
+# A change of flags of a message that goes is nothing to replay; what made it appear here still has to be.
+_FORGET = """
+    WITH store AS (
+        DELETE FROM mailcache_mutation
+        WHERE account_id = %(account)s AND message_id = ANY(%(messages)s) AND kind = %(store)s
+    )
+    UPDATE mailcache_mutation SET message_id = NULL
+    WHERE account_id = %(account)s AND message_id = ANY(%(messages)s) AND kind <> %(store)s
+"""
+_DELETE = "DELETE FROM mailcache_message WHERE account_id = %(account)s AND id = ANY(%(messages)s)"
+
+
+@transaction.atomic
+def expunge_messages(*, user_id: int, mailbox_id: int, uids: NumberSet = _EVERYTHING) -> NumberSet:
+    """Remove the messages among ``uids`` that are marked ``\\Deleted``; returns which.
+
+    Their Remote rows stay, so that no sync takes them for new mail before the upstream has expunged them as well.
+    Raises ``NoSuchMailbox``.
+    """
+    locked = lock_mailbox(mailbox_id, user_id=user_id)
+    gone = [message for message in select_messages(locked, uids) if message.flags.system & SystemFlag.DELETED]
+    if not gone:
+        return NumberSet()
+    rows = [NewMutation(None, message.source_remote_id, message.creator_id) for message in gone]
+    queue_mutations(account_id=locked.account_id, kind=MutationKind.EXPUNGE, mailbox_id=locked.id, rows=rows)
+    execute(_FORGET, {**_which(locked, gone), "store": MutationKind.STORE.value})
+    return delete_messages(locked, gone)
+
+
+def delete_messages(locked: LockedMailbox, gone: Sequence[SelectedMessage]) -> NumberSet:
+    """Delete messages of a locked mailbox, to which no mutation points any more, and journal it."""
+    execute(_DELETE, _which(locked, gone))
+    uids = NumberSet.from_numbers(message.uid for message in gone)
+    counters = count_expunged([message.flags for message in gone], (message.size for message in gone))
+    write_change(locked, expunged=uids, counters=counters)
+    return uids
+
+
+def _which(locked: LockedMailbox, messages: Sequence[SelectedMessage]) -> dict[str, object]:
+    return {"account": locked.account_id, "messages": [message.id for message in messages]}

@@ -1,0 +1,71 @@
+"""Queueing of local changes for replay, in the transaction that makes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mailcache.flags import FlagDelta
+from mailcache.models import MutationKind, MutationState
+from mailcache.services.rows import execute
+
+_QUEUE = """
+    INSERT INTO mailcache_mutation (
+        account_id, mailbox_id, target_id, message_id, remote_id, depends_on_id, content_id, kind,
+        add_flags, add_keywords, remove_flags, remove_keywords,
+        arguments, state, noted, attempts, next_try_at, last_error, created_at)
+    SELECT %(account)s, %(mailbox)s, %(target)s, message_id, remote_id, depends_on_id, content_id, %(kind)s,
+           add_flags, string_to_array(add_keywords, ' '), remove_flags, string_to_array(remove_keywords, ' '),
+           %(arguments)s, %(state)s, '{}', 0, now(), '', now()
+    FROM unnest(
+        %(messages)s::bigint[], %(remotes)s::bigint[], %(depends)s::bigint[], %(contents)s::bigint[],
+        %(add)s::smallint[], %(add_keywords)s::text[], %(remove)s::smallint[], %(remove_keywords)s::text[]
+    ) WITH ORDINALITY AS row (message_id, remote_id, depends_on_id, content_id,
+                              add_flags, add_keywords, remove_flags, remove_keywords, position)
+    ORDER BY position
+"""
+_NO_DELTA = FlagDelta()
+
+
+@dataclass(frozen=True, slots=True)
+class NewMutation:
+    """What one mutation of a batch is about; see the fields of ``Mutation``."""
+
+    message_id: int | None = None
+    remote_id: int | None = None
+    depends_on_id: int | None = None
+    content_id: int | None = None
+    delta: FlagDelta = _NO_DELTA
+
+
+def queue_mutations(
+    *,
+    account_id: int,
+    kind: MutationKind,
+    mailbox_id: int | None,
+    rows: Sequence[NewMutation],
+    target_id: int | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> None:
+    """Queue mutations of one kind, in order, in the caller's transaction."""
+    if not rows:
+        return
+    parameters: dict[str, Any] = {
+        "account": account_id,
+        "mailbox": mailbox_id,
+        "target": target_id,
+        "kind": kind.value,
+        "state": MutationState.PENDING.value,
+        "arguments": json.dumps(dict(arguments or {})),
+        "messages": [row.message_id for row in rows],
+        "remotes": [row.remote_id for row in rows],
+        "depends": [row.depends_on_id for row in rows],
+        "contents": [row.content_id for row in rows],
+        "add": [int(row.delta.add.system) for row in rows],
+        "add_keywords": [" ".join(sorted(row.delta.add.keywords)) for row in rows],
+        "remove": [int(row.delta.remove.system) for row in rows],
+        "remove_keywords": [" ".join(sorted(row.delta.remove.keywords)) for row in rows],
+    }
+    execute(_QUEUE, parameters)

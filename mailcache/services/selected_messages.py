@@ -1,0 +1,59 @@
+"""The messages of a mailbox that a client's command names, with what replay will need of each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mailcache.flags import FlagSet
+from mailcache.journal import LockedMailbox
+from mailcache.models import CREATORS, MutationState
+from mailcache.services.rows import fetch_all
+from mailcache.wire.number_set import NumberSet
+
+_READ = """
+    SELECT message.id, message.uid, message.flags, message.keywords, message.modseq, message.size,
+           message.content_id, message.remote_id,
+           (SELECT max(mutation.id) FROM mailcache_mutation AS mutation
+            WHERE mutation.message_id = message.id AND mutation.kind = ANY(%(creators)s)
+              AND mutation.state <> %(settled)s) AS creator_id
+    FROM mailcache_message AS message
+    JOIN unnest(%(first)s::bigint[], %(last)s::bigint[]) AS range (first, last)
+      ON message.uid BETWEEN range.first AND range.last
+    WHERE message.account_id = %(account)s AND message.mailbox_id = %(mailbox)s
+    ORDER BY message.uid
+"""
+_CREATORS = [kind.value for kind in CREATORS]
+
+
+class SelectedMessage(NamedTuple):
+    """One message. ``creator_id`` is the unsettled mutation that will tell where it lives upstream, if there is one."""
+
+    id: int
+    uid: int
+    flags: FlagSet
+    modseq: int
+    size: int
+    content_id: int | None
+    remote_id: int | None
+    creator_id: int | None
+
+    @property
+    def source_remote_id(self) -> int | None:
+        """The upstream message that a mutation of this one acts on; None where ``creator_id`` has to tell."""
+        return self.remote_id if self.creator_id is None else None
+
+
+def select_messages(locked: LockedMailbox, uids: NumberSet) -> list[SelectedMessage]:
+    """Return the messages with these UIDs, ascending; UIDs that do not exist are left out (RFC 3501 6.4.8)."""
+    parameters = {
+        "account": locked.account_id,
+        "mailbox": locked.id,
+        "first": [first for first, _ in uids.ranges],
+        "last": [last for _, last in uids.ranges],
+        "creators": _CREATORS,
+        "settled": MutationState.SETTLED.value,
+    }
+    return [
+        SelectedMessage(message_id, uid, FlagSet.of(flags, keywords), *rest)
+        for message_id, uid, flags, keywords, *rest in fetch_all(_READ, parameters)
+    ]
