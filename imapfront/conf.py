@@ -47,5 +47,5 @@ def configuration() -> Configuration:
         tls_cert_path=settings.IMAP_TLS_CERT_PATH,
         tls_key_path=settings.IMAP_TLS_KEY_PATH,
         allow_plaintext_login=settings.IMAP_ALLOW_PLAINTEXT_LOGIN,
-        limits=Limits(literal_after_login=settings.MAX_LITERAL_SIZE_BYTES),
+        limits=Limits(literal_after_login=settings.MAX_LITERAL_SIZE_BYTES, message=settings.MAX_MESSAGE_SIZE_BYTES),
     )

@@ -19,6 +19,7 @@ from imapfront.session import Services, Session
 from imapfront.states import State
 from imapfront.wire import responses
 from imapfront.wire.parse_command import Tagged
+from mailcache.spool import SpooledLiteral
 
 if TYPE_CHECKING:
     from asyncio import Transport
@@ -45,7 +46,7 @@ class Connection(asyncio.Protocol):
         self._tls_context = tls_context
         self._implicit_tls = implicit_tls
         self._connections = connections
-        self._protocol = Protocol(services.configuration.limits)
+        self._protocol = Protocol(services.configuration.limits, services.open_spool)
         self._transport: Transport | None = None
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None
@@ -94,6 +95,7 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
+        self._discard_spools()
         if self._session is not None:
             self._session.close_mailbox()
             self._session.state = State.LOGOUT
@@ -187,6 +189,7 @@ class Connection(asyncio.Protocol):
                 case SendContinuation():
                     self.write(responses.continuation("go ahead"))
                 case Fault():
+                    self._discard_spools()
                     self._refuse(event)
                 case Hangup(text):
                     self.say_bye(text)
@@ -268,6 +271,11 @@ class Connection(asyncio.Protocol):
     def _start(self, work: Coroutine[None, None, None]) -> None:
         self._task = asyncio.ensure_future(work)
         self._task.add_done_callback(self._command_ended)
+
+    def _discard_spools(self) -> None:
+        for spool in self._protocol.take_abandoned():
+            if isinstance(spool, SpooledLiteral):
+                spool.discard()
 
     def _refuse(self, fault: Fault) -> None:
         if fault.tag is None:

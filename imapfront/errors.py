@@ -38,6 +38,8 @@ _CODES: tuple[tuple[type[errors.MailcacheError], str], ...] = (
     (errors.MailboxNotSelectable, "CANNOT"),
     (errors.NameTaken, "ALREADYEXISTS"),
     (errors.InvalidValue, "CANNOT"),
+    (errors.OverQuota, "OVERQUOTA"),
+    (errors.TooBig, "TOOBIG"),
     (errors.BytesNotHere, "UNAVAILABLE"),
     (errors.SegmentMissing, "UNAVAILABLE"),
 )

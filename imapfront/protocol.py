@@ -6,12 +6,23 @@ here, unread, and a client that sends without end is stopped by back-pressure.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from imapfront.wire.parse_command import BadCommand, Tagged, parse_command, tag_of
 from imapfront.wire.parse_search import UnknownCharset, UnsupportedSearch
-from mailcache.wire.framing import Choice, ContinuationWanted, Frame, Framer, LiteralHeader, Refused, TooLong
+from mailcache.wire.framing import (
+    Choice,
+    ContinuationWanted,
+    Frame,
+    Framer,
+    LiteralHeader,
+    LiteralSink,
+    Refused,
+    TooLong,
+)
 
 # In all before the login; in a row after it.
 MAX_BAD_BEFORE_LOGIN = 10
@@ -19,16 +30,22 @@ MAX_BAD_AFTER_LOGIN = 50
 # A refused literal that comes without waiting is read past up to this size; a larger one ends the connection.
 MAX_SKIPPED_BEFORE_LOGIN = 65_536
 MAX_SKIPPED_AFTER_LOGIN = 1 << 30
+# Messages of one APPEND that stay in memory; what goes beyond is spooled.
+MAX_MESSAGE_IN_MEMORY = 64 * 1024
+
+_APPEND = re.compile(rb"[^ ]{1,100} APPEND ", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in bytes that a client may use before and after login: of a line, and of all literals of one command."""
+    """Sizes in bytes that a client may use: of a line, and of all literals of one command but messages."""
 
     line_before_login: int = 8_192
     literal_before_login: int = 4_096
     line_after_login: int = 65_536
     literal_after_login: int = 1_048_576
+    message: int = 100 * 1_048_576
+    """A message of APPEND, which is bounded by itself."""
     literals_per_command: int = 1_000
 
 
@@ -79,8 +96,11 @@ class _Mode(Enum):
 class Protocol:
     """The grammar and limits of one connection. After each event but a command the next one may be asked for."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, open_spool: Callable[[], LiteralSink] | None = None) -> None:
+        """``open_spool`` returns where a large message of APPEND goes; without it all literals stay in memory."""
         self._limits = limits
+        self._open_spool = open_spool
+        self._spools: list[LiteralSink] = []
         self._authenticated = False
         self._mode = _Mode.COMMANDS
         self._bad = 0
@@ -108,6 +128,11 @@ class Protocol:
         self._authenticated = True
         self._bad = 0
         self._framer.max_line = self._limits.line_after_login
+
+    def take_abandoned(self) -> list[LiteralSink]:
+        """Return the spools of a command that came to nothing; whoever asks removes them."""
+        abandoned, self._spools = self._spools, []
+        return abandoned
 
     def tls_started(self) -> int:
         """Forget what was sent before TLS; returns how many bytes, which are an attack if there are any."""
@@ -169,6 +194,7 @@ class Protocol:
             return self._fault(Fault(error.tag, str(error)))
         if self._authenticated:
             self._bad = 0
+        self._spools = []  # they are the command's now
         return CommandReceived(tagged)
 
     def _fault(self, fault: Fault) -> Fault | Hangup:
@@ -177,12 +203,14 @@ class Protocol:
             return Hangup("too many commands that are none")
         return fault
 
-    def _choose_literal(self, header: LiteralHeader) -> Choice:
+    def _choose_literal(self, header: LiteralHeader) -> LiteralSink | Choice:
         limits = self._limits
         limit = limits.literal_after_login if self._authenticated else limits.literal_before_login
         skipped = MAX_SKIPPED_AFTER_LOGIN if self._authenticated else MAX_SKIPPED_BEFORE_LOGIN
         if header.binary:
             self._refusal = _BINARY
+        elif self._authenticated and _is_message(header):
+            return self._choose_message(header)
         elif self._literal_bytes + header.size > limit:
             self._refusal = Fault(None, f"a literal of {header.size} bytes is too large here", "NO", "TOOBIG")
         else:
@@ -191,6 +219,28 @@ class Protocol:
         if not header.synchronizing and header.size > max(skipped, limit):
             self._hangup = Hangup("[TOOBIG] a literal far too large is on its way")
         return Choice.REFUSE
+
+    def _choose_message(self, header: LiteralHeader) -> LiteralSink | Choice:
+        if header.size > self._limits.message:
+            text = f"a message of {header.size} bytes is too large: {self._limits.message} are the most"
+            self._refusal = Fault(None, text, "NO", "TOOBIG")
+            if not header.synchronizing and header.size > MAX_SKIPPED_AFTER_LOGIN:
+                self._hangup = Hangup("[TOOBIG] a literal far too large is on its way")
+            return Choice.REFUSE
+        if self._open_spool is None or self._literal_bytes + header.size <= MAX_MESSAGE_IN_MEMORY:
+            self._literal_bytes += header.size
+            return Choice.COLLECT
+        self._spools.append(self._open_spool())
+        return self._spools[-1]
+
+
+def _is_message(header: LiteralHeader) -> bool:
+    """True for a literal of APPEND other than the mailbox name, which comes first."""
+    first = header.pieces[0]
+    match = _APPEND.match(first) if isinstance(first, bytes) else None
+    if match is None or not isinstance(first, bytes):
+        return False
+    return len(header.pieces) > 1 or match.end() < len(first)
 
 
 _TOO_MANY = Fault(None, "too many literals in one command")

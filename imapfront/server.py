@@ -8,6 +8,8 @@ import logging
 import signal
 import socket
 import ssl
+from functools import partial
+from pathlib import Path
 
 import uvloop
 from django.conf import settings
@@ -20,6 +22,7 @@ from imapfront.session import Services
 from imapfront.throttle import Throttle
 from mailcache.generations import generation_table
 from mailcache.reads.pool import make_pool
+from mailcache.spool import SpooledLiteral, spool_directory
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +61,15 @@ async def _serve(configuration: Configuration) -> None:
     hub.start()
     threads = ServiceThreads(configuration.service_threads)
     throttle = Throttle(settings.LOGIN_RATE_LIMIT_FAILURES, settings.LOGIN_RATE_LIMIT_LOCKOUT_SECONDS)
-    services = Services(configuration, pool, hub, threads, throttle, can_start_tls=tls_context is not None)
+    services = Services(
+        configuration,
+        pool,
+        hub,
+        threads,
+        throttle,
+        can_start_tls=tls_context is not None,
+        open_spool=partial(SpooledLiteral, spool_directory(Path(settings.DATA_DIR))),
+    )
     servers = await _listen(services, tls_context, connections)
     try:
         await stop.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from imapfront.view import Updates, View
 from imapfront.wire import responses
 from mailcache.reads.mailboxes import Scope
 from mailcache.reads.pool import Pool
+from mailcache.wire.framing import LiteralSink
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Services:
     threads: ServiceThreads
     throttle: Throttle
     can_start_tls: bool
+    open_spool: Callable[[], LiteralSink]
+    """Returns a new file for a message that a client appends."""
 
 
 @dataclass(slots=True)
@@ -34,6 +38,7 @@ class Selected:
     """The open mailbox of a session."""
 
     name: str
+    account_id: int
     shared: SharedMailbox
     view: View
     read_only: bool
@@ -69,6 +74,8 @@ class Session:
         self.scope: Scope | None = None
         self.selected: Selected | None = None
         self.failed_logins = 0
+        self.condstore = False
+        """True once the client has shown that it knows modseqs: FETCH responses tell them (RFC 7162 3.1.2)."""
 
     @property
     def may_login(self) -> bool:
@@ -119,7 +126,7 @@ class Session:
         if selected is not None:
             updates = selected.view.sync(selected.shared.snapshot)
             if updates:
-                self.write(_rendered(selected, updates))
+                self.write(_rendered(selected, updates, modseqs=self.condstore))
 
 
 def flags_item(selected: Selected, uid: int, snapshot_position: int) -> bytes:
@@ -131,7 +138,12 @@ def flags_item(selected: Selected, uid: int, snapshot_position: int) -> bytes:
     return b"FLAGS (" + rendered + b")"
 
 
-def _rendered(selected: Selected, updates: Updates) -> bytes:
+def modseq_item(selected: Selected, snapshot_position: int) -> bytes:
+    """Return ``MODSEQ (…)`` of a message."""
+    return b"MODSEQ (%d)" % selected.shared.snapshot.modseqs[snapshot_position]
+
+
+def _rendered(selected: Selected, updates: Updates, *, modseqs: bool) -> bytes:
     pieces = [responses.expunge(number) for number in updates.expunged]
     if updates.exists is not None:
         pieces.append(responses.exists(updates.exists))
@@ -141,5 +153,8 @@ def _rendered(selected: Selected, updates: Updates) -> bytes:
         uid = selected.view.uids[position]
         at = snapshot.position(uid)
         if at >= 0:
-            pieces.append(responses.fetch(position + 1, (b"UID %d" % uid, flags_item(selected, uid, at))))
+            items = [b"UID %d" % uid, flags_item(selected, uid, at)]
+            if modseqs:
+                items.append(modseq_item(selected, at))
+            pieces.append(responses.fetch(position + 1, items))
     return b"".join(pieces)

@@ -61,11 +61,8 @@ def upstream_name(name: str, *, delimiter: str, prefix: str = "") -> str:
     if name == INBOX:
         return INBOX
     spelled = delimiter.join(unescape_level(level) for level in name.split(DELIMITER))
-    return (
-        spelled
-        if spelled.upper().startswith(INBOX + delimiter) and prefix.upper().startswith(INBOX)
-        else prefix + spelled
-    )
+    has_prefix = name.startswith(INBOX + DELIMITER) and prefix.upper().startswith(INBOX)
+    return spelled if has_prefix else prefix + spelled
 
 
 def escape_level(level: str) -> str:

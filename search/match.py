@@ -13,7 +13,7 @@ from itertools import chain, compress, starmap
 from typing import Protocol
 
 from mailcache.flags import FlagSet
-from search.query import All, And, HasFlag, HasKeyword, Not, Or, Query, Recent, SequenceNumbers, Uids
+from search.query import All, And, HasFlag, HasKeyword, ModSeq, Not, Or, Query, Recent, SequenceNumbers, Uids
 
 # Combinations of flags that a byte can tell apart.
 _BYTE = 256
@@ -35,6 +35,10 @@ class Messages(Protocol):
     @property
     def combinations(self) -> Sequence[FlagSet]:
         """The combinations of flags in use."""
+
+    @property
+    def modseqs(self) -> Sequence[int]:
+        """For each message, the modseq of its last change."""
 
     @property
     def recent_uid(self) -> int:
@@ -78,6 +82,8 @@ class _Matcher:
             case HasKeyword(keyword):
                 lower = keyword.lower()
                 return self._with(lambda flags: any(name.lower() == lower for name in flags.keywords))
+            case ModSeq(at_least):
+                return int.from_bytes(bytes(modseq >= at_least for modseq in self._messages.modseqs), "little")
             case Not(key):
                 return self._everything ^ self.match(key)
             case And(keys):

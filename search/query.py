@@ -45,6 +45,13 @@ class HasKeyword:
 
 
 @dataclass(frozen=True, slots=True)
+class ModSeq:
+    """Messages that changed at this modseq or later (RFC 7162 3.1.5)."""
+
+    at_least: int
+
+
+@dataclass(frozen=True, slots=True)
 class Recent:
     """Messages that are recent in this session."""
 
@@ -71,4 +78,19 @@ class Or:
     right: Query
 
 
-Query = All | SequenceNumbers | Uids | HasFlag | HasKeyword | Recent | Not | And | Or
+Query = All | SequenceNumbers | Uids | HasFlag | HasKeyword | ModSeq | Recent | Not | And | Or
+
+
+def asks_for_modseq(query: Query) -> bool:
+    """True when a query has a MODSEQ key: its answer tells the highest modseq found."""
+    match query:
+        case ModSeq():
+            return True
+        case Not(key):
+            return asks_for_modseq(key)
+        case And(keys):
+            return any(map(asks_for_modseq, keys))
+        case Or(left, right):
+            return asks_for_modseq(left) or asks_for_modseq(right)
+        case _:
+            return False

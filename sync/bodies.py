@@ -12,13 +12,14 @@ from django.utils import timezone
 from mailcache.models import Listing, Mailbox
 from mailcache.segments import LARGE_MESSAGE_BYTES, SEGMENT_TARGET_BYTES
 from mailcache.services.ingest_bodies import park_listing
+from mailcache.spool import SpooledLiteral, spool_directory
 from mailcache.wire.framing import LiteralSink
 from sync import planner
 from sync.backoff import message_delay
 from sync.body_store import BodyStore
 from sync.errors import IncompleteAnswer
 from sync.planner import Waiting
-from sync.spool import FetchedBody, SpooledLiteral, spool_directory
+from sync.spool import FetchedBody
 from sync.upstream.errors import CommandRefused, Severity, UpstreamError
 from sync.upstream.values import FetchedMessage, LiteralInfo
 from sync.work import SUSPECT_AFTER, SliceWork

@@ -14,8 +14,9 @@ from mailcache.mime.parsed import parse_message
 from mailcache.segments import store_segment, store_segment_file
 from mailcache.services.ingest_bodies import BodyRow, add_contents
 from mailcache.services.leases import Fence
+from mailcache.spool import SpooledLiteral
 from sync.services.runs import Counters
-from sync.spool import FetchedBody, SpooledLiteral
+from sync.spool import FetchedBody
 
 
 class BodyStore:

@@ -11,8 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from imapfront.errors import Answer
-from imapfront.handlers import connection, fetch, idle, login, mailboxes, not_yet, search, select
+from imapfront.handlers import (
+    append,
+    connection,
+    copy,
+    expunge,
+    fetch,
+    idle,
+    login,
+    mailboxes,
+    manage,
+    search,
+    select,
+    store,
+)
 from imapfront.session import Session
+from imapfront.wire import changing_commands as w
 from imapfront.wire import commands as c
 
 # A handler takes its own kind of command; the table below pairs the two.
@@ -49,7 +63,16 @@ _HANDLERS: dict[type[c.Command], Handler] = {
     c.Idle: Handler(idle.run_idle),
     c.Fetch: Handler(fetch.run_fetch, fetch.fetch),
     c.Search: Handler(search.run_search, search.search),
-    c.NotYet: Handler(not_yet.run_not_yet),
+    w.Store: Handler(store.run_store),
+    w.Append: Handler(append.run_append),
+    w.Copy: Handler(copy.run_copy),
+    w.Move: Handler(copy.run_move),
+    w.Expunge: Handler(expunge.run_expunge),
+    w.Create: Handler(manage.run_create),
+    w.Delete: Handler(manage.run_delete),
+    w.Rename: Handler(manage.run_rename),
+    w.Subscribe: Handler(manage.run_subscribe),
+    w.Unsubscribe: Handler(manage.run_unsubscribe),
 }
 
 

@@ -22,6 +22,7 @@ def announced(session: Session) -> tuple[str, ...]:
         authenticated=session.scope is not None,
         can_start_tls=session.services.can_start_tls and not session.tls,
         may_login=session.may_login,
+        append_limit=session.services.configuration.limits.message,
     )
 
 
@@ -67,7 +68,9 @@ async def run_id(session: Session, command: c.Id) -> Answer:
 
 async def run_enable(session: Session, command: c.Enable) -> Answer:
     """Switch extensions on; unknown ones are ignored (RFC 5161 3.1)."""
-    session.write(responses.enabled(name for name in command.capabilities if name in ENABLEABLE))
+    on = [name for name in command.capabilities if name in ENABLEABLE]
+    session.condstore |= "CONDSTORE" in on
+    session.write(responses.enabled(on))
     return completed("ENABLE completed")
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from imapfront.errors import Answer, CommandFailed, completed
 from imapfront.fetch_sections import MessageBytes, SectionsMissing, small_enough, write_sections
 from imapfront.handlers.fetch_seen import mark_seen, note_told
-from imapfront.session import Selected, Session, flags_item
+from imapfront.session import Selected, Session, flags_item, modseq_item
 from imapfront.wire import responses
 from imapfront.wire.commands import Fetch, FetchAttribute
 from mailcache.reads.contents import ContentRow, load_contents
@@ -21,7 +21,13 @@ from mailcache.wire.dates import format_date_time
 
 BLOCK = 500
 _QUICK_MESSAGES = 1000
-_FROM_MEMORY = FetchAttribute.UID | FetchAttribute.FLAGS | FetchAttribute.INTERNALDATE | FetchAttribute.RFC822_SIZE
+_FROM_MEMORY = (
+    FetchAttribute.UID
+    | FetchAttribute.FLAGS
+    | FetchAttribute.INTERNALDATE
+    | FetchAttribute.RFC822_SIZE
+    | FetchAttribute.MODSEQ
+)
 _STRUCTURES = {
     FetchAttribute.ENVELOPE: "envelope",
     FetchAttribute.BODY: "body",
@@ -34,21 +40,25 @@ def fetch(session: Session, command: Fetch) -> Answer | None:
     if command.sections or command.attributes & ~_FROM_MEMORY:
         return None
     selected = session.mailbox
+    _note_condstore(session, command)
     positions = _positions(selected, command)
     if sum(map(len, positions)) > _QUICK_MESSAGES:
         return None
-    missing = _write_from_memory(session, command, [position for one in positions for position in one])
+    wanted = _changed(selected, command, [position for one in positions for position in one])
+    missing = _write_from_memory(session, command, wanted)
     return _ended(command, expunged=missing, unavailable=0)
 
 
 async def run_fetch(session: Session, command: Fetch) -> Answer:
     """Answer block by block."""
     selected = session.mailbox
+    _note_condstore(session, command)
     await session.refresh()
     if command.uid:
         session.send_updates()
     expunged = unavailable = 0
-    for block in _blocks(_positions(selected, command)):
+    for named in _blocks(_positions(selected, command)):
+        block = _changed(selected, command, named)
         if command.sections or command.attributes & ~_FROM_MEMORY:
             gone, not_here = await _write_block(session, command, block)
             expunged += gone
@@ -57,6 +67,21 @@ async def run_fetch(session: Session, command: Fetch) -> Answer:
             expunged += _write_from_memory(session, command, block)
         await session.channel.drain()
     return _ended(command, expunged=expunged, unavailable=unavailable)
+
+
+def _note_condstore(session: Session, command: Fetch) -> None:
+    """Naming modseqs switches them on (RFC 7162 3.1)."""
+    if command.attributes & FetchAttribute.MODSEQ:
+        session.condstore = True
+
+
+def _changed(selected: Selected, command: Fetch, block: Sequence[int]) -> Sequence[int]:
+    """Return the positions of messages that have changed since the modseq that the client named, if it named one."""
+    if command.changed_since is None:
+        return block
+    uids, snapshot = selected.view.uids, selected.shared.snapshot
+    found = ((position, snapshot.position(uids[position])) for position in block)
+    return [position for position, at in found if at < 0 or snapshot.modseqs[at] > command.changed_since]
 
 
 def _positions(selected: Selected, command: Fetch) -> list[range]:
@@ -116,6 +141,8 @@ def _memory_items(selected: Selected, attributes: FetchAttribute, uid: int, at: 
         items.append(b"INTERNALDATE " + _date(snapshot.dates[at], snapshot.zones[at]))
     if attributes & FetchAttribute.RFC822_SIZE:
         items.append(b"RFC822.SIZE %d" % snapshot.sizes[at])
+    if attributes & FetchAttribute.MODSEQ:
+        items.append(modseq_item(selected, at))
     return items
 
 
@@ -165,6 +192,8 @@ class _BlockWriter:
         attributes = self.command.attributes
         if row.uid in self.told_flags:
             attributes |= FetchAttribute.FLAGS
+            if self.session.condstore:
+                attributes |= FetchAttribute.MODSEQ
             note_told(self.session, row.uid, at)
         items = _memory_items(self.session.mailbox, attributes, row.uid, at)
         for flag, name in _STRUCTURES.items():

@@ -80,5 +80,7 @@ def _write_status(
         c.StatusItem.UIDNEXT: mailbox.uidnext,
         c.StatusItem.UIDVALIDITY: mailbox.uidvalidity,
         c.StatusItem.UNSEEN: mailbox.unseen,
+        c.StatusItem.HIGHESTMODSEQ: mailbox.highestmodseq,
     }
+    session.condstore |= c.StatusItem.HIGHESTMODSEQ in items
     session.write(responses.status_response(mailbox.name, {item.value: values[item] for item in items}))

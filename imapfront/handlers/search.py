@@ -11,6 +11,7 @@ from imapfront.wire import commands as c
 from imapfront.wire import responses
 from mailcache.flags import FlagSet
 from search.match import match
+from search.query import asks_for_modseq
 
 _NOT_THERE = FlagSet()
 
@@ -20,16 +21,22 @@ class _Messages:
     uids: Sequence[int]
     flag_indexes: Sequence[int]
     combinations: Sequence[FlagSet]
+    modseqs: Sequence[int]
     recent_uid: int
 
 
 def search(session: Session, command: c.Search) -> Answer:
     """Answer from memory; messages are told by the numbers or UIDs that this client knows."""
     selected = session.mailbox
-    found = match(command.query, _messages(selected))
+    messages = _messages(selected)
+    found = match(command.query, messages)
     uids = selected.view.uids
     numbers = (uids[position] if command.uid else position + 1 for position in found)
-    session.write(responses.search(numbers))
+    modseq = None
+    if asks_for_modseq(command.query):
+        session.condstore = True
+        modseq = max((messages.modseqs[position] for position in found), default=None)
+    session.write(responses.search(numbers, modseq=modseq))
     return completed("SEARCH completed")
 
 
@@ -45,9 +52,10 @@ def _messages(selected: Selected) -> _Messages:
     snapshot, view = selected.shared.snapshot, selected.view
     if view.uids is snapshot.uids:
         indexes: Sequence[int] = snapshot.flag_indexes
-        return _Messages(view.uids, indexes, snapshot.combinations, view.recent_uid)
+        return _Messages(view.uids, indexes, snapshot.combinations, snapshot.modseqs, view.recent_uid)
     # The client has yet to hear of messages that went: these have no flags any more.
     nothing = len(snapshot.combinations)
-    positions = (snapshot.position(uid) for uid in view.uids)
+    positions = [snapshot.position(uid) for uid in view.uids]
     indexes = [snapshot.flag_indexes[position] if position >= 0 else nothing for position in positions]
-    return _Messages(view.uids, indexes, [*snapshot.combinations, _NOT_THERE], view.recent_uid)
+    modseqs = [snapshot.modseqs[position] if position >= 0 else 0 for position in positions]
+    return _Messages(view.uids, indexes, [*snapshot.combinations, _NOT_THERE], modseqs, view.recent_uid)

@@ -11,25 +11,29 @@ from imapfront.wire import responses
 from mailcache.errors import MailboxNotSelectable, NoSuchMailbox
 from mailcache.flags import SYSTEM_FLAG_NAMES, SystemFlag
 from mailcache.reads.mailboxes import MailboxInfo, find_mailbox
+from mailcache.services.expunge import expunge_messages
 from mailcache.services.mailboxes import take_recent
 
 
 async def run_select(session: Session, command: c.Select) -> Answer:
     """Open a mailbox."""
+    session.condstore |= command.condstore
     return await _open(session, command.mailbox, read_only=False)
 
 
 async def run_examine(session: Session, command: c.Examine) -> Answer:
     """Open a mailbox without changing anything in it."""
+    session.condstore |= command.condstore
     return await _open(session, command.mailbox, read_only=True)
 
 
 async def run_close(session: Session, _: c.Close) -> Answer:
-    """Leave the mailbox.
-
-    Nothing is expunged: no client can set ``\\Deleted`` here, so what carries the flag got it upstream, and whether it
-    goes is decided there.
-    """
+    """Leave the mailbox, and expunge what is marked ``\\Deleted`` in it, without a word (RFC 3501 6.4.2)."""
+    selected = session.mailbox
+    if not selected.read_only:
+        await session.services.threads.run(
+            expunge_messages, user_id=session.user.user_id, mailbox_id=selected.shared.id
+        )
     session.close_mailbox()
     return completed("CLOSE completed")
 
@@ -56,7 +60,7 @@ async def _open(session: Session, name: str, *, read_only: bool) -> Answer:
         services.hub.release(shared)
         raise
     view = View.of(shared.snapshot, recent_uid=recent_uid)
-    session.selected = Selected(name, shared, view, read_only)
+    session.selected = Selected(name, mailbox.account_id, shared, view, read_only)
     session.state = State.SELECTED
     _describe(session, session.selected)
     code = "READ-ONLY" if read_only else "READ-WRITE"
@@ -78,11 +82,11 @@ def _describe(session: Session, selected: Selected) -> None:
     first_unseen = _first_unseen(selected)
     if first_unseen:
         session.write(responses.untagged_status("OK", "first unseen", code=f"UNSEEN {first_unseen}"))
-    # Reading sets \Seen; other flags cannot be changed here.
-    permanent = "" if selected.read_only else "\\Seen"
-    session.write(responses.untagged_status("OK", "flags kept", code=f"PERMANENTFLAGS ({permanent})"))
+    permanent = () if selected.read_only else (*SYSTEM_FLAG_NAMES.values(), *snapshot.keywords(), "\\*")
+    session.write(responses.untagged_status("OK", "flags kept", code=f"PERMANENTFLAGS ({' '.join(permanent)})"))
     session.write(responses.untagged_status("OK", "UIDs valid", code=f"UIDVALIDITY {snapshot.uidvalidity}"))
     session.write(responses.untagged_status("OK", "next UID", code=f"UIDNEXT {snapshot.uidnext}"))
+    session.write(responses.untagged_status("OK", "modseqs", code=f"HIGHESTMODSEQ {snapshot.highestmodseq}"))
 
 
 def _first_unseen(selected: Selected) -> int:

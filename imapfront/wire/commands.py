@@ -84,6 +84,7 @@ class StatusItem(Enum):
     UIDNEXT = "UIDNEXT"
     UIDVALIDITY = "UIDVALIDITY"
     UNSEEN = "UNSEEN"
+    HIGHESTMODSEQ = "HIGHESTMODSEQ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +119,10 @@ class Status(Command):
 
 @dataclass(frozen=True, slots=True)
 class Select(Command):
-    """SELECT."""
+    """SELECT; ``condstore`` asks for modseqs from now on (RFC 7162 3.1.8)."""
 
     mailbox: str
+    condstore: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class Examine(Command):
     """EXAMINE."""
 
     mailbox: str
+    condstore: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ class FetchAttribute(IntFlag):
     ENVELOPE = 16
     BODY = 32
     BODYSTRUCTURE = 64
+    MODSEQ = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +181,13 @@ class BodySection:
 
 @dataclass(frozen=True, slots=True)
 class Fetch(Command):
-    """FETCH and UID FETCH."""
+    """FETCH and UID FETCH; with ``changed_since`` only of messages that changed after that modseq (RFC 7162 3.1.4)."""
 
     numbers: SequenceSet
     attributes: FetchAttribute
     sections: tuple[BodySection, ...] = ()
     uid: bool = False
+    changed_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,15 +196,3 @@ class Search(Command):
 
     query: Query
     uid: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NotYet(Command):
-    """A command of RFC 3501 that this server does not carry out; its arguments are not looked at."""
-
-    command: str
-
-    @property
-    def name(self) -> str:
-        """The command's name."""
-        return self.command

@@ -5,8 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from imapfront.wire import commands as c
+from imapfront.wire.changing_commands import Expunge
+from imapfront.wire.parse_changes import (
+    parse_append,
+    parse_copy,
+    parse_create,
+    parse_move,
+    parse_named,
+    parse_rename,
+    parse_store,
+    parse_uid_expunge,
+)
 from imapfront.wire.parse_fetch import parse_fetch
 from imapfront.wire.parse_list import mailbox_name, parse_list, parse_lsub, parse_status
 from imapfront.wire.parse_search import parse_search
@@ -15,9 +27,12 @@ from mailcache.wire.scanner import Scanner, WireError
 
 _TAG = re.compile(rb"[^\x00-\x20(){%*\"\\+\x7f-\xff]{1,100}(?= |\Z)")
 
-# Known commands whose time has not come: a clear NO, rather than a BAD that makes clients give up on the server.
-_NOT_YET_WITH_UID = frozenset({b"STORE", b"COPY", b"MOVE", b"EXPUNGE"})
-_NOT_YET = _NOT_YET_WITH_UID | {b"APPEND", b"CREATE", b"DELETE", b"RENAME", b"SUBSCRIBE", b"UNSUBSCRIBE"}
+_WITH_UID: dict[bytes, Callable[..., c.Command]] = {
+    b"FETCH": parse_fetch,
+    b"STORE": parse_store,
+    b"COPY": parse_copy,
+    b"MOVE": parse_move,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +61,15 @@ def parse_command(frame: Frame) -> Tagged:
     scanner.skip(tag)
     try:
         scanner.space()
-        _check_literals(frame)
         name = scanner.atom().upper()
+        if name != b"APPEND":
+            _check_literals(frame)
         uid = name == b"UID"
         if uid:
             scanner.space()
             name = scanner.atom().upper()
         command = _arguments(name, scanner, uid=uid)
-        if not isinstance(command, c.NotYet):
-            scanner.end()
+        scanner.end()
     except WireError as error:
         raise BadCommand(str(error), tag) from error
     return Tagged(tag, command)
@@ -67,18 +82,22 @@ def tag_of(start: bytes) -> bytes | None:
 
 
 def _check_literals(frame: Frame) -> None:
-    # RFC 3501 9 (CHAR8). Quoted strings are checked as they are read.
+    # RFC 3501 9 (CHAR8). Quoted strings are checked as they are read. Of messages even NULs are kept as they come.
     for piece in frame.pieces:
         if isinstance(piece, Literal) and b"\0" in (piece.data or b""):
             raise WireError("a literal that holds NUL")
 
 
 def _arguments(name: bytes, scanner: Scanner, *, uid: bool) -> c.Command:
-    if name in (_NOT_YET_WITH_UID if uid else _NOT_YET):
-        return c.NotYet(name.decode("ascii"))
-    if name in (b"FETCH", b"SEARCH"):
+    if name in _WITH_UID:
         scanner.space()
-        return parse_fetch(scanner, uid=uid) if name == b"FETCH" else c.Search(parse_search(scanner), uid=uid)
+        return _WITH_UID[name](scanner, uid=uid)
+    if name == b"SEARCH":
+        scanner.space()
+        return c.Search(parse_search(scanner), uid=uid)
+    if uid and name == b"EXPUNGE":
+        scanner.space()
+        return parse_uid_expunge(scanner)
     if not uid and name in _BARE:
         return _BARE[name]
     if not uid and name in _WITH_ARGUMENTS:
@@ -130,6 +149,17 @@ def _enable(scanner: Scanner) -> c.Enable:
     return c.Enable(tuple(names))
 
 
+def _condstore(scanner: Scanner) -> bool:
+    """Read the parameters of SELECT: ``(CONDSTORE)``, or none (RFC 7162 3.1.8)."""
+    if not scanner.skip(b" "):
+        return False
+    scanner.expect(b"(")
+    if not scanner.skip_word(b"CONDSTORE"):
+        scanner.fail("CONDSTORE")
+    scanner.expect(b")")
+    return True
+
+
 _BARE: dict[bytes, c.Command] = {
     b"CAPABILITY": c.Capability(),
     b"NOOP": c.Noop(),
@@ -140,6 +170,7 @@ _BARE: dict[bytes, c.Command] = {
     b"UNSELECT": c.Unselect(),
     b"CHECK": c.Check(),
     b"IDLE": c.Idle(),
+    b"EXPUNGE": Expunge(),
 }
 
 _WITH_ARGUMENTS: dict[bytes, Callable[[Scanner], c.Command]] = {
@@ -150,6 +181,12 @@ _WITH_ARGUMENTS: dict[bytes, Callable[[Scanner], c.Command]] = {
     b"LIST": parse_list,
     b"LSUB": parse_lsub,
     b"STATUS": parse_status,
-    b"SELECT": lambda scanner: c.Select(mailbox_name(scanner)),
-    b"EXAMINE": lambda scanner: c.Examine(mailbox_name(scanner)),
+    b"SELECT": lambda scanner: c.Select(mailbox_name(scanner), condstore=_condstore(scanner)),
+    b"EXAMINE": lambda scanner: c.Examine(mailbox_name(scanner), condstore=_condstore(scanner)),
+    b"APPEND": parse_append,
+    b"CREATE": parse_create,
+    b"RENAME": parse_rename,
+    b"DELETE": partial(parse_named, b"DELETE"),
+    b"SUBSCRIBE": partial(parse_named, b"SUBSCRIBE"),
+    b"UNSUBSCRIBE": partial(parse_named, b"UNSUBSCRIBE"),
 }

@@ -27,6 +27,7 @@ _ATTRIBUTES = {
     b"RFC822.SIZE": FetchAttribute.RFC822_SIZE,
     b"ENVELOPE": FetchAttribute.ENVELOPE,
     b"BODYSTRUCTURE": FetchAttribute.BODYSTRUCTURE,
+    b"MODSEQ": FetchAttribute.MODSEQ,
 }
 _RFC822 = {
     b"RFC822": BodySection(Section(), b"RFC822", peek=False),
@@ -51,9 +52,24 @@ def parse_fetch(scanner: Scanner, *, uid: bool) -> Fetch:
         scanner.expect(b")")
     else:
         items.read(scanner, macros=True)
-    # UID FETCH tells the UID whether asked or not.
+    changed_since = _changed_since(scanner)
+    # UID FETCH tells the UID whether asked or not, CHANGEDSINCE the modseq (RFC 7162 3.1.4.1).
     attributes = items.attributes | (FetchAttribute.UID if uid else FetchAttribute(0))
-    return Fetch(numbers, attributes, tuple(items.sections), uid=uid)
+    if changed_since is not None:
+        attributes |= FetchAttribute.MODSEQ
+    return Fetch(numbers, attributes, tuple(items.sections), uid=uid, changed_since=changed_since)
+
+
+def _changed_since(scanner: Scanner) -> int | None:
+    if not scanner.skip(b" "):
+        return None
+    scanner.expect(b"(")
+    if not scanner.skip_word(b"CHANGEDSINCE"):
+        scanner.fail("CHANGEDSINCE")
+    scanner.space()
+    modseq = scanner.number(maximum=2**63 - 1)
+    scanner.expect(b")")
+    return modseq
 
 
 class _Items:

@@ -12,6 +12,7 @@ from search.query import (
     And,
     HasFlag,
     HasKeyword,
+    ModSeq,
     Not,
     Or,
     Query,
@@ -104,6 +105,9 @@ def _other_key(name: bytes, scanner: Scanner, budget: _Budget, *, depth: int) ->
             scanner.space()
             keyword = HasKeyword(scanner.atom().decode("ascii"))
             return keyword if name == b"KEYWORD" else Not(keyword)
+        case b"MODSEQ":
+            scanner.space()
+            return ModSeq(_modseq(scanner))
         case b"NOT":
             scanner.space()
             return Not(_key(scanner, budget, depth=depth + 1))
@@ -116,6 +120,17 @@ def _other_key(name: bytes, scanner: Scanner, budget: _Budget, *, depth: int) ->
     if name in _LATER:
         raise UnsupportedSearch(f"SEARCH {shown} is not supported: this server searches by flags, numbers and UIDs")
     raise WireError(f"unknown search key {shown}")
+
+
+def _modseq(scanner: Scanner) -> int:
+    """Read a modseq; the name and kind of a metadata entry before it change nothing (RFC 7162 3.1.5)."""
+    if scanner.peek() == b'"':
+        scanner.quoted()
+        scanner.space()
+        if scanner.atom().lower() not in (b"all", b"priv", b"shared"):
+            scanner.fail("all, priv or shared")
+        scanner.space()
+    return scanner.number(maximum=2**63 - 1)
 
 
 def parse_sequence_set(scanner: Scanner) -> SequenceSet:

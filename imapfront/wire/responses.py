@@ -85,9 +85,10 @@ def expunge(number: int) -> bytes:
     return b"* %d EXPUNGE\r\n" % number
 
 
-def search(numbers: Iterable[int]) -> bytes:
-    """Return ``* SEARCH …``."""
-    return " ".join(("* SEARCH", *map(str, numbers))).encode("ascii") + CRLF
+def search(numbers: Iterable[int], *, modseq: int | None = None) -> bytes:
+    """Return ``* SEARCH …``, with the highest modseq found where it was searched by (RFC 7162 3.1.5)."""
+    told = "" if modseq is None else f" (MODSEQ {modseq})"
+    return " ".join(("* SEARCH", *map(str, numbers))).encode("ascii") + told.encode("ascii") + CRLF
 
 
 def fetch(number: int, items: Iterable[bytes]) -> bytes:

@@ -11,7 +11,8 @@ from mailcache.reads.pool import Pool
 _COLUMNS = """
     mailbox.id, mailbox.account_id, mailbox.name, account.address,
     account.id = COALESCE(%(account)s, "user".root_account_id, account.id), mailbox.selectable, mailbox.subscribed,
-    mailbox.role, mailbox.uidvalidity, mailbox.uidnext, mailbox.messages, mailbox.unseen, mailbox.recent_uid
+    mailbox.role, mailbox.uidvalidity, mailbox.uidnext, mailbox.messages, mailbox.unseen, mailbox.recent_uid,
+    mailbox.highestmodseq
 """
 _FROM = """
     FROM mailcache_mailbox AS mailbox
@@ -23,6 +24,12 @@ _FROM = """
 _LIST = f"SELECT {_COLUMNS} {_FROM} ORDER BY account.id, mailbox.name"
 _FIND = f"SELECT {_COLUMNS} {_FROM} AND mailbox.name = %(name)s"
 
+_OWNERS = """
+    SELECT account.id, account.address, account.id = COALESCE(%(account)s, "user".root_account_id, account.id)
+    FROM mailcache_account AS account JOIN mailcache_user AS "user" ON "user".id = account.user_id
+    WHERE "user".id = %(user)s AND (%(account)s::bigint IS NULL OR account.id = %(account)s)
+    ORDER BY account.id
+"""
 _RECENT = """
     SELECT mailbox.id, count(message.id)
     FROM mailcache_mailbox AS mailbox
@@ -67,6 +74,7 @@ class MailboxInfo:
     messages: int
     unseen: int
     recent_uid: int
+    highestmodseq: int
 
 
 async def list_mailboxes(pool: Pool, scope: Scope) -> list[MailboxInfo]:
@@ -86,6 +94,17 @@ async def find_mailbox(pool: Pool, scope: Scope, name: str) -> MailboxInfo | Non
                 if info.name == name:
                     return info
     return None
+
+
+async def locate_name(pool: Pool, scope: Scope, name: str) -> tuple[int, str] | None:
+    """Return the account, and the name inside it, of what a session calls ``name``; it need not exist."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(_OWNERS, scope.parameters())
+        owners = await cursor.fetchall()
+    for account_id, address, at_root in owners:
+        if not at_root and name.startswith(_prefix(address)):
+            return account_id, _own_name(name)
+    return next(((account_id, name) for account_id, _, at_root in owners if at_root), None)
 
 
 async def count_recent(pool: Pool, scope: Scope, mailbox_ids: list[int]) -> dict[int, int]:

@@ -13,13 +13,13 @@ from django.db import transaction
 from mailcache.errors import NoSuchMailbox, OverQuota
 from mailcache.flags import FlagSet
 from mailcache.journal import LockedMailbox, lock_mailbox, write_change
-from mailcache.mime.headers import Buffer
 from mailcache.mime.parsed import ParsedMessage, parse_message
 from mailcache.models import MutationKind, Segment
-from mailcache.segments import StoredSegment
+from mailcache.segments import StoredSegment, store_segment_file
 from mailcache.services.contents import NewContent, add_or_share_contents, note_dead_bytes
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
 from mailcache.services.rows import count_appeared, execute, fetch_all, keyword_column, zone_minutes
+from mailcache.spool import SpooledLiteral
 from mailcache.wire.number_set import NumberSet
 
 # Smaller messages lie in their row until they are packed: OK needs no round trip to the object store.
@@ -69,18 +69,22 @@ class AppendResult:
     uids: Sequence[int]
 
 
-def read_appended(
-    data: Buffer, *, flags: FlagSet, internal_date: datetime, segment: StoredSegment | None = None
+def inline_message(data: bytes, *, flags: FlagSet, internal_date: datetime) -> AppendedMessage:
+    """Learn what is stored of a small message, whose bytes will lie in its row."""
+    return AppendedMessage(hashlib.sha256(data).digest(), parse_message(data), flags, internal_date, inline=data)
+
+
+def spooled_message(
+    literal: SpooledLiteral, *, account_id: int, flags: FlagSet, internal_date: datetime
 ) -> AppendedMessage:
-    """Learn what is stored of a message; without ``segment`` its bytes will lie in its row."""
-    return AppendedMessage(
-        hashlib.sha256(data).digest(),
-        parse_message(data),
-        flags,
-        internal_date,
-        inline=None if segment is not None else bytes(data),
-        segment=segment,
-    )
+    """Learn what is stored of a spooled message, and make its bytes durable: in its row, or in a segment of its own."""
+    sha256 = literal.finish()
+    if literal.size <= INLINE_BYTES:
+        return inline_message(literal.path.read_bytes(), flags=flags, internal_date=internal_date)
+    with literal.mapped() as data:
+        parsed = parse_message(data)
+    segment = store_segment_file(account_id=account_id, path=literal.path)
+    return AppendedMessage(sha256, parsed, flags, internal_date, segment=segment)
 
 
 @transaction.atomic

@@ -37,8 +37,11 @@ def expunge_messages(*, user_id: int, mailbox_id: int, uids: NumberSet = _EVERYT
     """
     locked = lock_mailbox(mailbox_id, user_id=user_id)
     gone = [message for message in select_messages(locked, uids) if message.flags.system & SystemFlag.DELETED]
-    if not gone:
-        return NumberSet()
+    return remove_selected(locked, gone) if gone else NumberSet()
+
+
+def remove_selected(locked: LockedMailbox, gone: Sequence[SelectedMessage]) -> NumberSet:
+    """Remove messages of a locked mailbox, and queue their removal upstream, in the caller's transaction."""
     rows = [NewMutation(None, message.source_remote_id, message.creator_id) for message in gone]
     queue_mutations(account_id=locked.account_id, kind=MutationKind.EXPUNGE, mailbox_id=locked.id, rows=rows)
     execute(_FORGET, {**_which(locked, gone), "store": MutationKind.STORE.value})

@@ -12,7 +12,6 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from mailcache.flags import FlagDelta, FlagSet
 from mailcache.models import Account, AppPassword, AuditEvent, Content, Listing, Mailbox, Message, Mutation, User
 from mailcache.services.audit import record_event
 from mailcache.services.flags import store_flags
@@ -28,6 +27,7 @@ from tests.builders import (
     skeleton_row,
 )
 from tests.imapped_site.consoles import make_operator
+from tests.mailcache.deltas import adding
 
 pytestmark = pytest.mark.django_db
 
@@ -51,8 +51,8 @@ def mail() -> None:
         body = message_bytes(subject="Strictly private")
         add_skeleton(fence, inbox, [skeleton_row(1, size=len(body))])
         add_bodies(fence, inbox, {1: body})
-        delta = FlagDelta(add=FlagSet.parse(["\\Seen", "$Label"]))
-        store_flags(user_id=account.user_id, mailbox_id=inbox.pk, uids=NumberSet.from_numbers([1]), delta=delta)
+        change = adding("\\Seen", "$Label")
+        store_flags(user_id=account.user_id, mailbox_id=inbox.pk, uids=NumberSet.from_numbers([1]), change=change)
         SyncRun.objects.create(account=account, kind=SyncKind.FULL, messages_added=7)
         record_event(action="account.pause", actor="x", user_id=account.user_id, account_id=account.pk)
 

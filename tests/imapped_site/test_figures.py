@@ -10,13 +10,13 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from imapped_site.figures import read_figures
-from mailcache.flags import FlagDelta, FlagSet
 from mailcache.models import Account, AccountState, Listing
 from mailcache.services import accounts
 from mailcache.services.flags import store_flags
 from mailcache.wire.number_set import NumberSet
 from sync.models import STALE_AFTER, SyncKind, SyncOutcome, SyncRun
 from tests.builders import add_skeleton, make_account, make_fence, make_mailboxes, skeleton_row
+from tests.mailcache.deltas import adding
 
 pytestmark = pytest.mark.django_db
 
@@ -51,7 +51,7 @@ def test_mail_and_queues(django_assert_max_num_queries: DjangoAssertNumQueries) 
         user_id=account.user_id,
         mailbox_id=inbox.pk,
         uids=NumberSet.from_numbers([1, 2]),
-        delta=FlagDelta(add=FlagSet.parse(["\\Seen"])),
+        change=adding("\\Seen"),
     )
     with django_assert_max_num_queries(11):
         figures = read_figures()

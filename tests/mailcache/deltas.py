@@ -1,15 +1,20 @@
-"""Short spellings of flag deltas."""
+"""Short spellings of changes of flags."""
 
 from __future__ import annotations
 
-from mailcache.flags import FlagDelta, FlagSet
+from mailcache.flags import FlagChange, FlagSet, StoreMode
 
 
-def adding(*flags: str) -> FlagDelta:
-    """Return the delta of ``+FLAGS``."""
-    return FlagDelta(add=FlagSet.parse(flags))
+def adding(*flags: str) -> FlagChange:
+    """Return ``+FLAGS``."""
+    return FlagChange(StoreMode.ADD, FlagSet.parse(flags))
 
 
-def removing(*flags: str) -> FlagDelta:
-    """Return the delta of ``-FLAGS``."""
-    return FlagDelta(remove=FlagSet.parse(flags))
+def removing(*flags: str) -> FlagChange:
+    """Return ``-FLAGS``."""
+    return FlagChange(StoreMode.REMOVE, FlagSet.parse(flags))
+
+
+def replacing(*flags: str) -> FlagChange:
+    """Return ``FLAGS``."""
+    return FlagChange(StoreMode.REPLACE, FlagSet.parse(flags))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mailcache.flags import FlagSet, SystemFlag
 from mailcache.wire.number_set import SequenceSet
 from search.match import match
-from search.query import All, And, HasFlag, HasKeyword, Not, Or, Query, Recent, SequenceNumbers, Uids
+from search.query import All, And, HasFlag, HasKeyword, ModSeq, Not, Or, Query, Recent, SequenceNumbers, Uids
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class _Messages:
     flag_indexes: Sequence[int]
     combinations: Sequence[FlagSet]
     recent_uid: int
+    modseqs: Sequence[int] = ()
 
 
 _COMBINATIONS = [
@@ -30,7 +31,9 @@ _COMBINATIONS = [
     FlagSet(SystemFlag.SEEN | SystemFlag.FLAGGED, frozenset({"$Forwarded"})),
     FlagSet(SystemFlag.DELETED, frozenset({"$forwarded", "Work"})),
 ]
-_MAILBOX = _Messages(array("I", [2, 3, 7, 11, 12]), array("I", [0, 1, 2, 3, 0]), _COMBINATIONS, recent_uid=11)
+_MAILBOX = _Messages(
+    array("I", [2, 3, 7, 11, 12]), array("I", [0, 1, 2, 3, 0]), _COMBINATIONS, 11, array("Q", [5, 1, 9, 2, 5])
+)
 _EMPTY = _Messages(array("I"), array("I"), [], recent_uid=1)
 
 
@@ -62,6 +65,8 @@ def _uids(text: str) -> Uids:
         (HasKeyword("$FORWARDED"), [3, 4]),
         (Not(HasKeyword("work")), [1, 2, 3, 5]),
         (HasKeyword("unknown"), []),
+        (ModSeq(5), [1, 3, 5]),
+        (ModSeq(10), []),
         (Recent(), [4, 5]),
         (And((Recent(), Not(HasFlag(SystemFlag.DELETED)))), [5]),
         (And((HasFlag(SystemFlag.DRAFT), All())), []),
@@ -95,6 +100,7 @@ _LEAVES: st.SearchStrategy[Query] = st.one_of(
     st.builds(HasKeyword, st.sampled_from(["$Forwarded", "WORK", "none"])),
     st.builds(SequenceNumbers, _SETS),
     st.builds(Uids, _SETS),
+    st.builds(ModSeq, st.integers(0, 10)),
 )
 _QUERIES = st.recursive(
     _LEAVES,
@@ -111,7 +117,10 @@ _QUERIES = st.recursive(
 def _mailboxes(draw: st.DrawFn) -> _Messages:
     uids = sorted(draw(st.sets(st.integers(1, 40), max_size=30)))
     indexes = draw(st.lists(st.integers(0, len(_COMBINATIONS) - 1), min_size=len(uids), max_size=len(uids)))
-    return _Messages(array("I", uids), array("I", indexes), _COMBINATIONS, draw(st.integers(1, 41)))
+    modseqs = draw(st.lists(st.integers(1, 9), min_size=len(uids), max_size=len(uids)))
+    return _Messages(
+        array("I", uids), array("I", indexes), _COMBINATIONS, draw(st.integers(1, 41)), array("Q", modseqs)
+    )
 
 
 def _matches(query: Query, mailbox: _Messages, position: int) -> bool:
@@ -129,6 +138,8 @@ def _matches(query: Query, mailbox: _Messages, position: int) -> bool:
             return flag in flags.system
         case HasKeyword(keyword):
             return keyword.lower() in {one.lower() for one in flags.keywords}
+        case ModSeq(at_least):
+            return mailbox.modseqs[position] >= at_least
         case Recent():
             return uid >= mailbox.recent_uid
         case Not(key):

@@ -90,7 +90,6 @@ def _fetch(items: FetchAttribute, *sections: BodySection, numbers: str = "1", ui
                 uid=True,
             ),
         ),
-        (b"STORE whatever \x01", c.NotYet("STORE")),
     ],
 )
 def test_commands(line: bytes, command: c.Command) -> None:

@@ -1,0 +1,79 @@
+"""STORE and UID STORE (RFC 3501 6.4.6, RFC 7162 3.1.3)."""
+
+from __future__ import annotations
+
+from imapfront.errors import Answer, CommandFailed, completed
+from imapfront.handlers.positions import expect_writable, named_positions
+from imapfront.session import Selected, Session, flags_item, modseq_item
+from imapfront.wire import responses
+from imapfront.wire.changing_commands import Store
+from mailcache.services.flags import StoreResult, store_flags
+from mailcache.wire.number_set import NumberSet
+
+_LINES_AT_ONCE = 500
+
+
+async def run_store(session: Session, command: Store) -> Answer:
+    """Change flags here, durably, and tell them; the upstream hears of it afterwards."""
+    selected = session.mailbox
+    expect_writable(selected)
+    session.condstore |= command.unchanged_since is not None
+    await session.refresh()
+    if command.uid:
+        session.send_updates()
+    uids = selected.view.uid_set(named_positions(selected, command.numbers, uid=command.uid))
+    result = await session.services.threads.run(
+        store_flags,
+        user_id=session.user.user_id,
+        mailbox_id=selected.shared.id,
+        uids=uids,
+        change=command.change,
+        unchanged_since=command.unchanged_since,
+    )
+    await session.refresh()
+    gone = await _tell(session, command, uids, result)
+    return _ended(selected, command, result, gone)
+
+
+async def _tell(session: Session, command: Store, uids: NumberSet, result: StoreResult) -> int:
+    """Write the new flags of all that was named, or with SILENT only new modseqs; returns how many are gone."""
+    selected = session.mailbox
+    snapshot, view = selected.shared.snapshot, selected.view
+    lines: list[bytes] = []
+    gone = 0
+    for uid in uids:
+        at = snapshot.position(uid)
+        if at < 0:
+            gone += 1
+            continue
+        # Told here, or not to be told: what another client did to the message in the meantime has a later modseq.
+        if uid in result.changed and snapshot.modseqs[at] == result.modseq:
+            view.told[uid] = result.modseq
+        items = _items(session, command, uid, at, changed=uid in result.changed)
+        if items:
+            lines.append(responses.fetch(view.position(uid) + 1, items))
+        if len(lines) == _LINES_AT_ONCE:
+            session.write(b"".join(lines))
+            lines.clear()
+            await session.channel.drain()
+    session.write(b"".join(lines))
+    return gone
+
+
+def _items(session: Session, command: Store, uid: int, at: int, *, changed: bool) -> list[bytes]:
+    selected = session.mailbox
+    items = [] if command.silent else [flags_item(selected, uid, at)]
+    if session.condstore and (changed or not command.silent):
+        items.append(modseq_item(selected, at))
+    return [b"UID %d" % uid, *items] if items and command.uid else items
+
+
+def _ended(selected: Selected, command: Store, result: StoreResult, gone: int) -> Answer:
+    modified = result.modified
+    if modified and not command.uid:
+        modified = NumberSet.from_numbers(selected.view.position(uid) + 1 for uid in modified)
+    if modified:
+        return completed("some messages have changed since", code=f"MODIFIED {modified}")
+    if gone and not command.uid:
+        raise CommandFailed("some of the messages no longer exist", code="EXPUNGEISSUED")
+    return completed("STORE completed")

@@ -1,0 +1,91 @@
+"""COPY and MOVE from one account of a user to another: to the upstreams an APPEND there and an EXPUNGE here."""
+
+from __future__ import annotations
+
+from datetime import timedelta, timezone
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+
+from mailcache.errors import BytesNotHere
+from mailcache.flags import FlagSet
+from mailcache.journal import lock_mailbox
+from mailcache.models import Content, Message
+from mailcache.segments import read_chunks
+from mailcache.services.append import AppendedMessage, AppendResult, append_messages, spooled_message
+from mailcache.services.expunge import remove_selected
+from mailcache.services.selected_messages import select_messages
+from mailcache.services.transfer import TransferResult
+from mailcache.spool import SpooledLiteral, spool_directory
+from mailcache.wire.number_set import NumberSet
+
+
+def copy_across_accounts(*, user_id: int, mailbox_id: int, target_id: int, uids: NumberSet) -> TransferResult:
+    """Copy messages into a mailbox of another account of the user; all or none.
+
+    Raises ``NoSuchMailbox``, ``OverQuota``, and ``BytesNotHere`` for messages whose bytes have yet to come.
+    """
+    messages = _messages(user_id, mailbox_id, uids)
+    return _result(messages, _append(user_id, target_id, messages))
+
+
+def move_across_accounts(*, user_id: int, mailbox_id: int, target_id: int, uids: NumberSet) -> TransferResult:
+    """Move messages into a mailbox of another account of the user: they are there before they go here."""
+    messages = _messages(user_id, mailbox_id, uids)
+    result = _result(messages, _append(user_id, target_id, messages))
+    with transaction.atomic():
+        locked = lock_mailbox(mailbox_id, user_id=user_id)
+        copied = select_messages(locked, NumberSet.from_numbers(result.source_uids))
+        if copied:
+            remove_selected(locked, copied)
+    return result
+
+
+def _messages(user_id: int, mailbox_id: int, uids: NumberSet) -> list[Message]:
+    rows = Message.objects.filter(account__user_id=user_id, mailbox_id=mailbox_id, uid__in=list(uids))
+    messages = list(rows.select_related("content__segment").order_by("uid"))
+    if any(message.content is None for message in messages):
+        raise BytesNotHere("some of these messages have not been fetched from their server yet, try again later")
+    return messages
+
+
+def _append(user_id: int, target_id: int, messages: list[Message]) -> AppendResult:
+    directory = spool_directory(Path(settings.DATA_DIR))
+    account_id = _owner(user_id, target_id)
+    appended: list[AppendedMessage] = []
+    for message in messages:
+        literal = SpooledLiteral(directory)
+        try:
+            if message.content is not None:
+                _read_into(literal, message.content)
+            appended.append(
+                spooled_message(
+                    literal,
+                    account_id=account_id,
+                    flags=FlagSet.of(message.flags, message.keywords),
+                    internal_date=message.internal_date.astimezone(timezone(timedelta(minutes=message.internal_zone))),
+                )
+            )
+        finally:
+            literal.discard()
+    if not appended:
+        return AppendResult(1, ())
+    return append_messages(user_id=user_id, mailbox_id=target_id, messages=appended)
+
+
+def _owner(user_id: int, mailbox_id: int) -> int:
+    with transaction.atomic():
+        return lock_mailbox(mailbox_id, user_id=user_id).account_id
+
+
+def _read_into(literal: SpooledLiteral, content: Content) -> None:
+    if content.inline is not None:
+        literal.write(bytes(content.inline))
+    elif content.segment is not None:
+        for chunk in read_chunks(content.segment.name, content.offset, content.size):
+            literal.write(chunk)
+
+
+def _result(messages: list[Message], appended: AppendResult) -> TransferResult:
+    return TransferResult(appended.uidvalidity, [message.uid for message in messages], appended.uids)
