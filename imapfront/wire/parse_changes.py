@@ -26,7 +26,7 @@ from mailcache.wire.dates import parse_date_time
 from mailcache.wire.scanner import Scanner, WireError
 
 MAX_MODSEQ = 2**63 - 1
-_STORE_ITEM = re.compile(rb"([+-]?)FLAGS(\.SILENT)?(?= )", re.IGNORECASE)
+_STORE_ITEM = re.compile(rb"([+-]?)FLAGS(\.SILENT)?", re.IGNORECASE)
 _FLAG = re.compile(rb"\\?[^\x00-\x20(){%*\"\\\]\x7f-\xff]+")
 _SYSTEM_FLAGS = frozenset(name.lower() for name in SYSTEM_FLAG_NAMES.values())
 _MODES = {b"": StoreMode.REPLACE, b"+": StoreMode.ADD, b"-": StoreMode.REMOVE}

@@ -27,6 +27,7 @@ def test_after_the_login_nothing_is_said_of_logging_in() -> None:
     names = capabilities(authenticated=True, can_start_tls=True, may_login=True)
 
     assert not {"STARTTLS", "AUTH=PLAIN", "LOGINDISABLED"} & set(names)
+    assert {"UIDPLUS", "MOVE", "MULTIAPPEND", "CONDSTORE", "CREATE-SPECIAL-USE"} <= set(names)
     assert {"IDLE", "NAMESPACE", "UNSELECT", "SPECIAL-USE", "LIST-EXTENDED", "LIST-STATUS", "ENABLE"} <= set(names)
 
 
@@ -41,4 +42,10 @@ def test_imap4rev1_stands_first_and_nothing_twice(authenticated: bool) -> None:
 def test_what_later_issues_bring_is_not_announced() -> None:
     names = capabilities(authenticated=True, can_start_tls=False, may_login=True)
 
-    assert not {"UIDPLUS", "CONDSTORE", "QRESYNC", "MOVE", "ESEARCH", "SORT", "THREAD", "UTF8=ACCEPT"} & set(names)
+    assert not {"QRESYNC", "ESEARCH", "SORT", "THREAD", "UTF8=ACCEPT"} & set(names)
+
+
+def test_the_largest_message_is_told() -> None:
+    names = capabilities(authenticated=True, can_start_tls=False, may_login=True, append_limit=1000)
+
+    assert "APPENDLIMIT=1000" in names

@@ -148,12 +148,3 @@ def test_another_users_mailbox_does_not_exist(client: Client) -> None:
 
     assert client.select("Secret")[0] == "NO"
     assert client.select(f'"Accounts/{strange.address}/Secret"')[0] == "NO"
-
-
-def test_what_changes_mail_is_refused_clearly(client: Client, mirrored: MirroredAccount) -> None:
-    mirrored.add({1: message_bytes()})
-    client.select("INBOX")
-
-    assert client.store("1", "+FLAGS", "\\Deleted")[0] == "NO"
-    assert client.append("INBOX", "", "", message_bytes())[0] == "NO"
-    assert client.expunge()[0] == "NO"

@@ -7,7 +7,7 @@ import pytest
 from imapfront.states import ALLOWED_STATES, State, is_allowed, may_expunge
 from imapfront.wire import commands as c
 from imapfront.wire.parse_command import parse_command
-from mailcache.wire.framing import Frame
+from mailcache.wire.framing import Frame, Literal
 
 _NOT, _AUTH, _SELECTED = State.NOT_AUTHENTICATED, State.AUTHENTICATED, State.SELECTED
 
@@ -27,7 +27,7 @@ _LINES = {
     b"SELECT x": {_AUTH, _SELECTED},
     b"EXAMINE x": {_AUTH, _SELECTED},
     b"IDLE": {_AUTH, _SELECTED},
-    b"APPEND x y": {_AUTH, _SELECTED},
+    b"APPEND x {1}": {_AUTH, _SELECTED},
     b"CREATE x": {_AUTH, _SELECTED},
     b"DELETE x": {_AUTH, _SELECTED},
     b"RENAME x y": {_AUTH, _SELECTED},
@@ -49,7 +49,9 @@ _LINES = {
 
 
 def _command(line: bytes) -> c.Command:
-    return parse_command(Frame((b"t " + line,))).command
+    text, literal, _ = line.partition(b"{1}")
+    pieces: tuple[bytes | Literal, ...] = (b"t " + text, Literal(1, b"y"), b"") if literal else (b"t " + text,)
+    return parse_command(Frame(pieces)).command
 
 
 @pytest.mark.parametrize("line", _LINES, ids=bytes.decode)
