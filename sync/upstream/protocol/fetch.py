@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from mailcache.wire.dates import parse_date_time_lenient
 from mailcache.wire.framing import Choice, Framer, Literal, LiteralHeader, LiteralSink
@@ -130,7 +130,7 @@ class Receiver:
     """Takes the FETCH responses of one ``uid_fetch``."""
 
     def __init__(
-        self, session: Session, wanted: Collection[int], on_message: OnMessage, open_sink: OpenSink | None
+        self, session: Session, wanted: Container[int], on_message: OnMessage, open_sink: OpenSink | None
     ) -> None:
         self._session = session
         self._wanted = wanted

@@ -140,7 +140,9 @@ def test_a_literal_announced_in_a_status_text_is_none(script: Script) -> None:
     [
         (b"* FLAGS (\\\\Seen \\Seen)\r\n* 3 EXISTS\r\n* 5 EXISTS\r\n", (5, None, None, None)),
         (b"* OK [UIDVALIDITY 0] x\r\n* OK [UIDNEXT 4294967299] x\r\n", (0, 0, 4294967299, None)),
-        (b"*   3   EXISTS\r\n* OK [HIGHESTMODSEQ 77]\r\n* OK [NOMODSEQ] no\r\n", (3, None, None, 77)),
+        (b"*   3   EXISTS\r\n* OK [HIGHESTMODSEQ 77]\r\n", (3, None, None, 77)),
+        (b"* 3 EXISTS\r\n* OK [HIGHESTMODSEQ 77] x\r\n* OK [NOMODSEQ] no\r\n", (3, None, None, None)),
+        (b"* 3 EXISTS\r\n* OK [HIGHESTMODSEQ 0] x\r\n", (3, None, None, None)),
         (b"* FLAGS (a b(c\r\n* OK [PERMANENTFLAGS (a ( ] x\r\n* OK [UIDNEXT] y\r\n", (0, None, None, None)),
         (b"* OK [UIDVALIDITY 99999999999999999999] x\r\n", (0, None, None, None)),
     ],
@@ -202,7 +204,7 @@ def test_list_return_may_be_advertised_and_refused(script: Script) -> None:
 
     assert [box.name for box in client.list_mailboxes()] == ["x"]
     client.list_mailboxes()
-    assert server.commands[-3:] == [b'LIST "" * RETURN (SPECIAL-USE)', b'LIST "" *', b'LIST "" *']
+    assert server.commands[-3:] == [b'LIST "" * RETURN (SPECIAL-USE SUBSCRIBED CHILDREN)', b'LIST "" *', b'LIST "" *']
 
 
 def test_namespaces_are_optional(script: Script) -> None:
