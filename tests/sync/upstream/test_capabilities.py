@@ -121,12 +121,10 @@ def test_qresync_means_condstore(script: Script) -> None:
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-def test_rev2_is_used_only_where_it_is_allowed(script: Script, allowed: bool) -> None:  # noqa: FBT001 - a parameter
+def test_rev2_is_used_only_where_it_is_allowed(script: Script, allowed: bool) -> None:
     # Quirk 13. With IMAP4rev2 the extensions that it took in need not be listed.
     answer = b'* ESEARCH (TAG "x") UID ALL 4:5\r\n{tag} OK done\r\n'
-    server, client = script(
-        offering(b"IMAP4rev2") | {"UID SEARCH": answer}, profile=replace(GENERIC, rev2=allowed)
-    )
+    server, client = script(offering(b"IMAP4rev2") | {"UID SEARCH": answer}, profile=replace(GENERIC, rev2=allowed))
 
     assert client.uid_search() == [4, 5]
     assert server.commands[-1] == (b"UID SEARCH RETURN (ALL) ALL" if allowed else b"UID SEARCH ALL")

@@ -80,9 +80,8 @@ def test_options_that_are_rejected(
     script: Script, rejection: bytes, rejections: int, last: bytes, refused: str
 ) -> None:
     half = b'* LIST (\\Noselect) "/" half\r\n' + rejection
-    answers: dict[str, Answer | list[Answer]] = {
-        "LIST": [half] * rejections + [b'* LIST () "/" whole\r\n{tag} OK done\r\n']
-    }
+    whole: Answer = b'* LIST () "/" whole\r\n{tag} OK done\r\n'
+    answers: dict[str, Answer | list[Answer]] = {"LIST": [*[half] * rejections, whole]}
     server, client = script(offering(b"LIST-EXTENDED", b"LIST-STATUS", b"OBJECTID") | answers)
 
     assert [box.name for box in client.list_mailboxes(status=True)] == ["whole"]
@@ -137,9 +136,7 @@ def test_mailbox_ids_of_selected_mailboxes(script: Script) -> None:
         (b"EMAILID (M6d99ac3275bb4e) THREADID (T1)", None, "M6d99ac3275bb4e"),
     ],
 )  # fmt: skip
-def test_labels_and_email_ids(
-    script: Script, row: bytes, labels: tuple[str, ...] | None, email_id: str | None
-) -> None:
+def test_labels_and_email_ids(script: Script, row: bytes, labels: tuple[str, ...] | None, email_id: str | None) -> None:
     _, client = script(rows(b"* 1 FETCH (UID 5 " + row + b" FLAGS ())"))
 
     (message,) = fetched(client, [5], b"(X-GM-LABELS X-GM-MSGID)")

@@ -63,7 +63,7 @@ def test_dovecot_tells_the_state_at_once(client: Client, dovecot: Dovecot, upstr
 
 
 @pytest.mark.parametrize("idles", [True, False])
-def test_events_carry_their_mailbox(script: Script, idles: bool) -> None:  # noqa: FBT001 - a parameter
+def test_events_carry_their_mailbox(script: Script, idles: bool) -> None:
     offered = offering(b"NOTIFY", b"IDLE") if idles else offering(b"NOTIFY")
     server, client = script(offered | IDLES)
     assert client.notify()

@@ -14,7 +14,7 @@ from tests.fakes.scripted_imap import Answer, ScriptedImap
 from tests.sync.upstream.conftest import Script
 from tests.sync.upstream.drivers import Connect
 
-TOKEN = "ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg"  # noqa: S105 - of no account
+TOKEN = "ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg"
 ERROR = base64.b64encode(b'{"status":"401","schemes":"bearer","scope":"https://mail.google.com/"}')
 METHODS: list[AuthMethod] = ["xoauth2", "oauthbearer"]
 
@@ -23,13 +23,15 @@ def message(server: ScriptedImap, method: AuthMethod, user: bytes = b"fred") -> 
     """Return the message of a method as its specification spells it."""
     if method == "xoauth2":
         return base64.b64encode(b"user=%b\x01auth=Bearer s3cret\x01\x01" % user)
-    return base64.b64encode(
-        b"n,a=%b,\x01host=127.0.0.1\x01port=%d\x01auth=Bearer s3cret\x01\x01" % (user, server.port)
-    )
+    return base64.b64encode(b"n,a=%b,\x01host=127.0.0.1\x01port=%d\x01auth=Bearer s3cret\x01\x01" % (user, server.port))
 
 
 def offered(*more: bytes) -> bytes:
-    return b"* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 AUTH=OAUTHBEARER" + b"".join(b" " + name for name in more) + b"] hi\r\n"
+    return (
+        b"* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 AUTH=OAUTHBEARER"
+        + b"".join(b" " + name for name in more)
+        + b"] hi\r\n"
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -52,7 +54,10 @@ def test_with_a_challenge(script: Script, method: AuthMethod, sasl_ir: tuple[byt
 @pytest.mark.parametrize(("method", "acknowledgement"), [("xoauth2", b""), ("oauthbearer", b"AQ==")])
 @pytest.mark.parametrize("sasl_ir", [False, True])
 def test_an_explained_failure_is_acknowledged(
-    connect: Connect, method: AuthMethod, acknowledgement: bytes, sasl_ir: bool  # noqa: FBT001 - a parameter
+    connect: Connect,
+    method: AuthMethod,
+    acknowledgement: bytes,
+    sasl_ir: bool,
 ) -> None:
     failure = b"+ " + ERROR + b"\r\n"
     refusal = b"{tag} NO [AUTHENTICATIONFAILED] SASL authentication failed\r\n"
@@ -83,7 +88,10 @@ def test_challenges_without_end_are_cancelled(connect: Connect, method: AuthMeth
     "challenge", [b"!!!", base64.b64encode(b"[1]"), base64.b64encode(b'{"status": "a b\\nc"}'), b"", b"e30=", b"/w=="]
 )
 def test_a_failure_that_cannot_be_read_is_one_all_the_same(connect: Connect, challenge: bytes) -> None:
-    answers: dict[str, Answer | list[Answer]] = {"AUTHENTICATE": b"+ " + challenge + b"\r\n", "RESPONSE": b"{tag} NO no\r\n"}
+    answers: dict[str, Answer | list[Answer]] = {
+        "AUTHENTICATE": b"+ " + challenge + b"\r\n",
+        "RESPONSE": b"{tag} NO no\r\n",
+    }
     with ScriptedImap(answers, greeting=offered(b"SASL-IR")) as server, pytest.raises(AuthFailed) as caught:
         connect(Endpoint("127.0.0.1", server.port, "plain"), Credentials("xoauth2", "fred", "s3cret"))
     assert "status" not in str(caught.value)
@@ -103,9 +111,7 @@ def test_names_are_escaped_as_sasl_wants_it() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_tokens_are_nowhere_to_be_read(
-    connect: Connect, caplog: pytest.LogCaptureFixture, method: AuthMethod
-) -> None:
+def test_tokens_are_nowhere_to_be_read(connect: Connect, caplog: pytest.LogCaptureFixture, method: AuthMethod) -> None:
     caplog.set_level(logging.DEBUG)
     credentials = Credentials(method, "fred.user", TOKEN)
     answers: dict[str, Answer | list[Answer]] = {}

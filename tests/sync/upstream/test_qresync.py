@@ -229,9 +229,7 @@ def test_vanished_earlier_of_a_fetch(script: Script) -> None:
     _, client = script(QRESYNC | {"UID FETCH": told})
     messages: list[FetchedMessage] = []
 
-    gone = client.uid_fetch_set(
-        b"1:99", b"(FLAGS)", on_message=messages.append, changed_since=5, vanished=True
-    )
+    gone = client.uid_fetch_set(b"1:99", b"(FLAGS)", on_message=messages.append, changed_since=5, vanished=True)
 
     assert gone.ranges == ((1, 4294967295),)
     assert [message.uid for message in messages] == [5]
@@ -254,3 +252,11 @@ def test_vanished_while_fetching_is_announced(script: Script) -> None:
         (IdleKind.VANISHED, NumberSet([(2, 2), (4, 5)])),
         (IdleKind.VANISHED, NumberSet()),
     ]
+
+
+def test_the_last_message_is_in_every_set_that_ends_with_a_star(script: Script) -> None:
+    _, client = script({"UID FETCH": b"* 3 FETCH (UID 200 FLAGS ())\r\n{tag} OK done\r\n"})
+    messages: list[FetchedMessage] = []
+
+    client.uid_fetch_set(b"300:*", b"(FLAGS)", on_message=messages.append)
+    assert [message.uid for message in messages] == [200]
