@@ -13,14 +13,17 @@ from sync.upstream.blocking_wire import Wire, dial
 from sync.upstream.client import ClientState
 from sync.upstream.endpoint import Credentials, Deadlines, Endpoint
 from sync.upstream.errors import CommandRefused, ConnectionPoisoned, NotOffered, UpstreamError
-from sync.upstream.protocol import fetch, idle, login, mailboxes, notify, search, selecting
+from sync.upstream.protocol import changes, fetch, idle, login, mailboxes, notify, search, selecting
 from sync.upstream.protocol.requests import StartTls, Steps
 from sync.upstream.protocol.session import Session
 from sync.upstream.values import (
+    AppendedUids,
+    CopiedUids,
     IdleEvent,
     ListedMailbox,
     MailboxStatus,
     Namespaces,
+    NewMessage,
     OnMessage,
     OpenSink,
     Resync,
@@ -121,6 +124,50 @@ class BlockingClient(ClientState):
                 self._session, sequence_set, items, on_message, changed_since=changed_since, vanished=vanished
             )
         )
+
+    def uid_store(self, uids: Sequence[int], item: bytes, flags: Sequence[str]) -> None:
+        """Change flags: ``item`` is ``b"+FLAGS.SILENT"`` and the like."""
+        self._run(changes.uid_store(self._session, uids, item, flags))
+
+    def append(self, mailbox_raw: bytes, messages: Sequence[NewMessage]) -> AppendedUids:
+        """APPEND; several messages in one command need MULTIAPPEND."""
+        return self._run(changes.append(self._session, mailbox_raw, messages))
+
+    def uid_copy(self, uids: Sequence[int], target_raw: bytes) -> CopiedUids:
+        """Copy messages of the open mailbox."""
+        return self._run(changes.uid_copy(self._session, uids, target_raw))
+
+    def uid_move(self, uids: Sequence[int], target_raw: bytes) -> CopiedUids:
+        """Move messages of the open mailbox; raises ``NotOffered``."""
+        return self._run(changes.uid_move(self._session, uids, target_raw))
+
+    def uid_expunge(self, uids: Sequence[int]) -> None:
+        """Expunge exactly these messages; raises ``NotOffered``."""
+        self._run(changes.uid_expunge(self._session, uids))
+
+    def expunge(self) -> None:
+        """Expunge everything in the open mailbox that is marked ``\\Deleted``."""
+        self._run(changes.expunge(self._session))
+
+    def create(self, name_raw: bytes, *, use: str = "") -> None:
+        """Create a mailbox, with a special use where that can be asked for."""
+        self._run(changes.create(self._session, name_raw, use=use))
+
+    def delete(self, name_raw: bytes) -> None:
+        """Delete a mailbox."""
+        self._run(changes.delete(self._session, name_raw))
+
+    def rename(self, name_raw: bytes, new_name_raw: bytes) -> None:
+        """Rename a mailbox."""
+        self._run(changes.rename(self._session, name_raw, new_name_raw))
+
+    def subscribe(self, name_raw: bytes, *, subscribed: bool) -> None:
+        """Subscribe to a mailbox, or no longer."""
+        self._run(changes.subscribe(self._session, name_raw, subscribed=subscribed))
+
+    def offers(self, capability: str) -> bool:
+        """True for an extension that may be used on this connection."""
+        return self._session.offers(capability)
 
     def notify(self, *, status: bool = False) -> bool:
         """Ask for announcements of all personal mailboxes in ``idle``; False where NOTIFY is not to be had.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -176,3 +176,30 @@ class Statistics:
     """Responses that could not be read and were left out."""
     by_command: dict[str, CommandUsage] = field(default_factory=dict)
     """The same by the name of the command that was running; all before a usable connection is ``LOGIN``."""
+
+
+class NewMessage(NamedTuple):
+    """A message to append. ``chunks`` gives its bytes, ``size`` of them, piece by piece."""
+
+    flags: tuple[str, ...]
+    internal_date: datetime
+    size: int
+    chunks: Callable[[], Iterable[bytes]]
+
+
+class AppendedUids(NamedTuple):
+    """Where appended messages are (APPENDUID), in their order; no UIDs where the upstream did not tell."""
+
+    uidvalidity: int
+    uids: tuple[int, ...]
+
+
+class CopiedUids(NamedTuple):
+    """Where copied messages are (COPYUID), by the UIDs that they were copied from; empty where it did not tell."""
+
+    uidvalidity: int
+    uids: Mapping[int, int]
+
+
+NO_APPENDED = AppendedUids(0, ())
+NO_COPIED = CopiedUids(0, {})

@@ -269,19 +269,20 @@ class Session(Stream):
             outgoing += [line[start : match.start()], b"{%d+}\r\n" % size if spared else match[0]]
             if not spared:
                 yield self.sending(b"".join(outgoing))
-                yield from self._wait_for_continuation(tag)
+                yield from self.go_ahead(tag, "literal")
                 outgoing = []
             start = match.end() + size
             outgoing.append(line[match.end() : start])
         yield self.sending(b"".join([*outgoing, line[start:], b"\r\n"]))
 
-    def _wait_for_continuation(self, tag: bytes) -> Steps[None]:
+    def go_ahead(self, tag: bytes, name: str, severity: Severity = Severity.TRANSIENT) -> Steps[None]:
+        """Wait until the upstream asks for a literal; raises when it ends the command instead."""
         while True:
             response = read_response((yield from self.read_frame()))
             if isinstance(response, Continuation):
                 return
             if isinstance(response, Tagged):
-                self.checked("literal", self._completion(tag, response))
+                self.checked(name, self._completion(tag, response), severity)
                 raise ProtocolViolation("a command ended before it was sent")
             self.take(response, None)
 
