@@ -21,6 +21,7 @@ from mailcache.services import accounts, leases
 from mailcache.services.leases import Fence
 from sync import backoff
 from sync.body_store import BodyStore
+from sync.causes import cause_of
 from sync.connection import UpstreamSession
 from sync.errors import SliceOver
 from sync.heartbeat import Heartbeat
@@ -206,6 +207,7 @@ class _Slice:
             counters=self._count(),
             state=state,
             reason=str(error) or type(error).__name__,
+            cause=cause_of(error),
             next_sync_at=timezone.now() + delay,
         )
         return SliceEnd.FAILED

@@ -17,11 +17,13 @@ from kombu.exceptions import OperationalError
 from mailcache.models import Account
 from mailcache.services import accounts
 from sync.services import runs
+from sync.services.audits import AUDIT_SECONDS
 from sync.services.checkpoints import reclaim_wanted, want_inbox
 
 logger = logging.getLogger(__name__)
 
 SYNC_ACCOUNT = "sync.tasks.sync_account"
+AUDIT_ACCOUNT = "sync.tasks.audit_account"
 # How long a want may lie before its message is taken for lost.
 _WANT_LOST_AFTER = timedelta(seconds=30)
 _AT_ONCE = 1000
@@ -81,3 +83,11 @@ def enqueue(account_id: int, *, full: bool, urgent: bool = False) -> bool:
         logger.warning("account %s: cannot enqueue a sync: %s", account_id, error)
         return False
     return True
+
+
+def enqueue_audit(account_id: int) -> None:
+    """Send the task; an account whose message is lost is audited at its next date."""
+    try:
+        current_app.send_task(AUDIT_ACCOUNT, args=[account_id], queue="bulk", expires=AUDIT_SECONDS / 2, retry=False)
+    except OperationalError as error:
+        logger.warning("account %s: cannot enqueue an audit: %s", account_id, error)
