@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 from enum import Enum
+from functools import lru_cache
 
 from django.utils import timezone
 
@@ -32,6 +33,8 @@ from sync.upstream.values import FetchedMessage, SelectedMailbox
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 1000
+# Few combinations of flags are in use, whatever the number of messages.
+_parse = lru_cache(maxsize=4096)(FlagSet.parse)
 # A mailbox that changed since its last comparison is left to the sync, and the next one is looked at instead.
 _MOST_LOOKED_AT = 3
 
@@ -141,14 +144,10 @@ class _MailboxAudit:
 
     def _read_upstream(self, selected: SelectedMailbox) -> MailboxChecksum:
         checksum = MailboxChecksum(self._key)
-        parsed: dict[tuple[str, ...], FlagSet] = {}
 
         def add(message: FetchedMessage) -> None:
             if message.uid is not None and message.flags is not None:
-                flags = parsed.get(message.flags)
-                if flags is None:
-                    flags = parsed[message.flags] = FlagSet.parse(message.flags)
-                checksum.add(message.uid, flags)
+                checksum.add(message.uid, _parse(message.flags))
 
         # Some servers refuse 1:* where there is nothing.
         if selected.exists:

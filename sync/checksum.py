@@ -7,6 +7,7 @@ of messages can be made to look like another (field notes 3, "XOR sync CRC", ask
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 from mailcache.flags import FlagSet
@@ -20,7 +21,6 @@ class MailboxChecksum:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._rendered: dict[FlagSet, bytes] = {}
         self.count = 0
         self.uids = 0
         self.flags = 0
@@ -30,15 +30,14 @@ class MailboxChecksum:
         number = uid.to_bytes(8)
         self.count += 1
         self.uids = (self.uids + self._hash(number)) % _MODULUS
-        self.flags = (self.flags + self._hash(number + self._canonical(flags))) % _MODULUS
-
-    def _canonical(self, flags: FlagSet) -> bytes:
-        """Return the flags as bytes that are equal exactly where clients would see no difference."""
-        known = self._rendered.get(flags)
-        if known is None:
-            keywords = " ".join(sorted(keyword.lower() for keyword in flags.keywords))
-            known = self._rendered[flags] = bytes([int(flags.system)]) + keywords.encode("ascii", "backslashreplace")
-        return known
+        self.flags = (self.flags + self._hash(number + _canonical(flags))) % _MODULUS
 
     def _hash(self, data: bytes) -> int:
         return int.from_bytes(blake2b(data, digest_size=_BYTES, key=self._key).digest())
+
+
+@lru_cache(maxsize=4096)
+def _canonical(flags: FlagSet) -> bytes:
+    """Return the flags as bytes that are equal exactly where clients would see no difference."""
+    keywords = " ".join(sorted(keyword.lower() for keyword in flags.keywords))
+    return bytes([int(flags.system)]) + keywords.encode("ascii", "backslashreplace")
