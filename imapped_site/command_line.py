@@ -98,7 +98,10 @@ def add_policy_options(parser: CommandParser) -> None:
     parser.add_argument("--daily-bytes", type=_number_or_default, help="Octets of bodies per day, or 'default'.")
     parser.add_argument("--connection-limit", type=_number_or_default, help="Connections upstream, or 'default'.")
     parser.add_argument(
-        "--provider-profile", choices=["automatic", *BY_NAME], metavar="PROFILE", help=f"automatic, {', '.join(BY_NAME)}."
+        "--provider-profile",
+        choices=["automatic", *BY_NAME],
+        metavar="PROFILE",
+        help=f"automatic, {', '.join(BY_NAME)}.",
     )
     parser.add_argument("--quota-bytes", type=int, help="Octets that may be kept of the account.")
 

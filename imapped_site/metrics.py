@@ -134,9 +134,7 @@ def figure_families(figures: Figures) -> Iterator[Metric]:
     yield _plain("imapped_sync_runs_stale", "Runs that claim to run but have no heartbeat.", figures.stale_runs)
     yield _plain("imapped_parked_messages", "Messages that could not be fetched.", figures.parked_messages)
     yield _plain("imapped_accounts_slow", "Accounts that are synced in the slow lane.", figures.slow_accounts)
-    yield _labelled(
-        "imapped_upstream_connections", "Connections to upstreams in use.", "purpose", figures.connections
-    )
+    yield _labelled("imapped_upstream_connections", "Connections to upstreams in use.", "purpose", figures.connections)
     yield CounterMetricFamily(
         "imapped_audit_differences", "Audits of a mailbox that found a difference.", value=figures.audit_differences
     )
@@ -148,9 +146,7 @@ def distribution_families(found: Distributions) -> Iterator[Metric]:
     Usage is counted anew each day (UTC), which to Prometheus is the reset of a counter.
     """
     yield _histogram("imapped_lag_seconds", "Since an account was last in step with its upstream.", found.lags)
-    yield _histograms(
-        "imapped_sync_run_seconds", "Length of the runs of 24 h and of those under way.", found.durations
-    )
+    yield _histograms("imapped_sync_run_seconds", "Length of the runs of 24 h and of those under way.", found.durations)
     yield _histogram(
         "imapped_upstream_account_commands", "Commands that an account sent today.", found.account_commands
     )

@@ -200,10 +200,11 @@ def confirm_deletions(*, by: Operator, mailbox: Mailbox) -> None:
 
 
 @transaction.atomic
-def set_host_limit(*, by: Operator, host: UpstreamHost, connection_limit: int | None) -> None:
+def set_host_limit(*, by: Operator, name: str, connection_limit: int | None) -> UpstreamHost:
     """Limit the connections of all accounts together to one upstream host; None: as its provider profile says."""
-    hosts.set_host_limit(name=host.name, connection_limit=connection_limit)
+    host = hosts.set_host_limit(name=name, connection_limit=connection_limit)
     note(by, "host.limit", host=host.name, connections=str(connection_limit or ""))
+    return host
 
 
 @transaction.atomic

@@ -13,6 +13,8 @@ from imapped_site.units import age, decimal, octets
 from mailcache.models import Account
 from sync.models import ConnectionSlot, Purpose, UpstreamUsage
 from sync.profiles import Profile, choose_profile
+from sync.services.slots import ConnectionLimits, connection_limits
+from sync.services.upstream_notes import latches_of
 
 USAGE_DAYS = 30
 _KINDS_SHOWN = 40
@@ -65,6 +67,7 @@ class UpstreamFacts:
     account: Account
     profile: Profile
     connections: Sequence[Connection]
+    limits: ConnectionLimits
     usage: Sequence[Usage]
     now: datetime
 
@@ -86,7 +89,7 @@ class UpstreamFacts:
     @property
     def latches(self) -> str:
         """Return the capabilities that it refused."""
-        return " ".join(self.account.latches)
+        return " ".join(sorted(latches_of(self.account, self.now)))
 
     @property
     def is_slow(self) -> bool:
@@ -111,7 +114,7 @@ class UpstreamFacts:
 
 
 def read_upstream_facts(account: Account) -> UpstreamFacts:
-    """Read what is known of an account's upstream, in two statements."""
+    """Read what is known of an account's upstream, in three statements."""
     now = timezone.now()
     profile = choose_profile(host=account.host, chosen=account.profile, detected=account.detected_profile)
     slots = ConnectionSlot.objects.filter(account=account, expires_at__gt=now).order_by("purpose", "created_at")
@@ -119,7 +122,7 @@ def read_upstream_facts(account: Account) -> UpstreamFacts:
         Connection(Purpose(purpose).label, age(now, created_at), holder)
         for purpose, created_at, holder in slots.values_list("purpose", "created_at", "holder")
     ]
-    return UpstreamFacts(account, profile, connections, _usage(account, now), now)
+    return UpstreamFacts(account, profile, connections, connection_limits(account, profile), _usage(account, now), now)
 
 
 def _usage(account: Account, now: datetime) -> list[Usage]:

@@ -5,23 +5,30 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('mailcache', '0004_connections'),
+        ("mailcache", "0004_connections"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='account',
-            name='next_audit_at',
-            field=models.DateTimeField(default=django.utils.timezone.now, editable=False, help_text='When one of its mailboxes is next compared by checksum.'),
+            model_name="account",
+            name="next_audit_at",
+            field=models.DateTimeField(
+                default=django.utils.timezone.now,
+                editable=False,
+                help_text="When one of its mailboxes is next compared by checksum.",
+            ),
         ),
         migrations.AddIndex(
-            model_name='account',
-            index=models.Index(fields=['next_audit_at'], name='account_next_audit'),
+            model_name="account",
+            index=models.Index(fields=["next_audit_at"], name="account_next_audit"),
         ),
         migrations.AddIndex(
-            model_name='listing',
-            index=models.Index(condition=models.Q(('parked_reason', ''), _negated=True), fields=['account', 'mailbox', '-uid'], name='listing_parked'),
+            model_name="listing",
+            index=models.Index(
+                condition=models.Q(("parked_reason", ""), _negated=True),
+                fields=["account", "mailbox", "-uid"],
+                name="listing_parked",
+            ),
         ),
     ]

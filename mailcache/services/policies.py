@@ -65,4 +65,4 @@ def change_policies(*, account_id: int, policies: Policies) -> None:
 @transaction.atomic
 def forget_latches(*, account_id: int) -> None:
     """Let capabilities be tried again that the upstream had advertised and refused."""
-    Account.objects.filter(pk=account_id).update(latches=[])
+    Account.objects.filter(pk=account_id).update(latches=[], latched_at=None)

@@ -4,33 +4,71 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('mailcache', '0005_observed'),
-        ('sync', '0003_connections'),
+        ("mailcache", "0005_observed"),
+        ("sync", "0003_connections"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='syncrun',
-            name='cause',
-            field=models.CharField(blank=True, choices=[('', '-'), ('network', 'network: no connection, or it broke'), ('timeout', 'no answer in time'), ('tls', 'TLS, or the certificate'), ('refused', 'the upstream wants no connection now'), ('auth', 'credentials refused'), ('command', 'the upstream refused a command'), ('protocol', "the upstream's answers make no sense"), ('incomplete', 'the upstream leaves out what must be there'), ('secret', 'the stored credentials cannot be opened'), ('internal', 'a fault of imapped')], default='', max_length=10),
+            model_name="syncrun",
+            name="cause",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("", "-"),
+                    ("network", "network: no connection, or it broke"),
+                    ("timeout", "no answer in time"),
+                    ("tls", "TLS, or the certificate"),
+                    ("refused", "the upstream wants no connection now"),
+                    ("auth", "credentials refused"),
+                    ("command", "the upstream refused a command"),
+                    ("protocol", "the upstream's answers make no sense"),
+                    ("incomplete", "the upstream leaves out what must be there"),
+                    ("secret", "the stored credentials cannot be opened"),
+                    ("internal", "a fault of imapped"),
+                ],
+                default="",
+                max_length=10,
+            ),
         ),
         migrations.AlterField(
-            model_name='checkpoint',
-            name='audit_differences',
-            field=models.PositiveIntegerField(default=0, help_text='How many audits found a difference.'),
+            model_name="checkpoint",
+            name="audit_differences",
+            field=models.PositiveIntegerField(default=0, help_text="How many audits found a difference."),
         ),
         migrations.AddIndex(
-            model_name='checkpoint',
-            index=models.Index(condition=models.Q(('audit_differences__gt', 0)), fields=['account'], name='checkpoint_differed'),
+            model_name="checkpoint",
+            index=models.Index(
+                condition=models.Q(("audit_differences__gt", 0)), fields=["account"], name="checkpoint_differed"
+            ),
         ),
         migrations.AddIndex(
-            model_name='upstreamusage',
-            index=models.Index(fields=['day'], name='upstreamusage_day'),
+            model_name="upstreamusage",
+            index=models.Index(fields=["day"], name="upstreamusage_day"),
         ),
         migrations.AddConstraint(
-            model_name='syncrun',
-            constraint=models.CheckConstraint(condition=models.Q(('cause__in', ['', 'network', 'timeout', 'tls', 'refused', 'auth', 'command', 'protocol', 'incomplete', 'secret', 'internal'])), name='syncrun_cause'),
+            model_name="syncrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "cause__in",
+                        [
+                            "",
+                            "network",
+                            "timeout",
+                            "tls",
+                            "refused",
+                            "auth",
+                            "command",
+                            "protocol",
+                            "incomplete",
+                            "secret",
+                            "internal",
+                        ],
+                    )
+                ),
+                name="syncrun_cause",
+            ),
         ),
     ]

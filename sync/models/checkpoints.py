@@ -60,9 +60,7 @@ class Checkpoint(models.Model):
         constraints = [models.UniqueConstraint(fields=["account", "mailbox"], name="checkpoint_mailbox_unique")]
         indexes = [
             models.Index(fields=["wanted_at"], name="checkpoint_wanted", condition=models.Q(wanted_at__isnull=False)),
-            models.Index(
-                fields=["account"], name="checkpoint_differed", condition=models.Q(audit_differences__gt=0)
-            ),
+            models.Index(fields=["account"], name="checkpoint_differed", condition=models.Q(audit_differences__gt=0)),
         ]
 
     def __str__(self) -> str:

@@ -9,8 +9,9 @@ from sync.models import UpstreamHost
 
 
 @transaction.atomic
-def set_host_limit(*, name: str, connection_limit: int | None) -> None:
+def set_host_limit(*, name: str, connection_limit: int | None) -> UpstreamHost:
     """Limit the connections of the whole fleet to a host; None leaves it to the provider profile."""
     if connection_limit is not None and connection_limit < 1:
         raise InvalidValue("connection limit: must be at least 1")
-    UpstreamHost.objects.update_or_create(name=name.strip().lower(), defaults={"connection_limit": connection_limit})
+    defaults = {"connection_limit": connection_limit}
+    return UpstreamHost.objects.update_or_create(name=name.strip().lower(), defaults=defaults)[0]
