@@ -19,9 +19,10 @@ from mailcache.models import Account, BodyPolicy, Mailbox, User
 from mailcache.services.policies import Policies
 from sync.profiles import BY_NAME
 
-
 # Takes a decision back: the setting or the provider profile decides.
 _DEFAULT = "default"
+_AUTOMATIC = "automatic"
+_POLICY_OPTIONS = ("body_policy", "body_days", "daily_bytes", "connection_limit", "quota_bytes")
 
 
 class OperatorCommand(ABC, BaseCommand):
@@ -99,7 +100,7 @@ def add_policy_options(parser: CommandParser) -> None:
     parser.add_argument("--connection-limit", type=_number_or_default, help="Connections upstream, or 'default'.")
     parser.add_argument(
         "--provider-profile",
-        choices=["automatic", *BY_NAME],
+        choices=[_AUTOMATIC, *BY_NAME],
         metavar="PROFILE",
         help=f"automatic, {', '.join(BY_NAME)}.",
     )
@@ -108,17 +109,15 @@ def add_policy_options(parser: CommandParser) -> None:
 
 def policies_from(options: dict[str, Any], before: Policies) -> Policies:
     """Return ``before`` with what the options of ``add_policy_options`` name."""
-    profile = options["provider_profile"]
-    given = {
-        "body_policy": options["body_policy"],
-        "body_days": options["body_days"],
-        "daily_bytes": options["daily_bytes"],
-        "connection_limit": options["connection_limit"],
-        "profile": "" if profile == "automatic" else profile,
-        "quota_bytes": options["quota_bytes"],
-    }
-    named = {name: value for name, value in given.items() if value is not None}
-    return replace(before, **{name: None if value == _DEFAULT else value for name, value in named.items()})
+    named = {name: options[name] for name in _POLICY_OPTIONS if options[name] is not None}
+    if options["provider_profile"] is not None:
+        named["profile"] = "" if options["provider_profile"] == _AUTOMATIC else options["provider_profile"]
+    policies: Policies = replace(before, **{name: _decided(value) for name, value in named.items()})
+    return policies
+
+
+def _decided(value: Any) -> Any:
+    return None if value == _DEFAULT else value
 
 
 def _number_or_default(text: str) -> int | str:

@@ -18,8 +18,8 @@ from mailcache.services import policies as account_policies
 from mailcache.services.audit import record_event
 from mailcache.services.policies import Policies
 from sync import mailbox_requests
-from sync.profiles import BY_NAME
 from sync.models import UpstreamHost
+from sync.profiles import BY_NAME
 from sync.scheduling import request_sync
 from sync.services import hosts
 
@@ -127,9 +127,9 @@ def add_account(
         auth_method=auth_method,
         display_name=display_name,
     )
-    changes = _store_policies(account, policies) if policies else {}
+    changes = _store_policies(account, policies) if policies else ""
     request_sync(account_id=account.pk)
-    note(by, "account.create", account=account, address=address, upstream=_upstream(account), **changes)
+    note(by, "account.create", account=account, address=address, upstream=_upstream(account), policies=changes)
     return account
 
 
@@ -163,7 +163,7 @@ def change_policies(*, by: Operator, account: Account, policies: Policies) -> No
     changes = _store_policies(account, policies)
     if changes:
         request_sync(account_id=account.pk)
-        note(by, "account.policies", account=account, **changes)
+        note(by, "account.policies", account=account, changes=changes)
 
 
 @transaction.atomic
@@ -252,13 +252,14 @@ def rotate_sealing_key(*, by: Operator) -> int:
     return count
 
 
-def _store_policies(account: Account, policies: Policies) -> dict[str, str]:
+def _store_policies(account: Account, policies: Policies) -> str:
+    """Store what differs; returns it as text, which is empty where nothing does."""
     if policies.profile and policies.profile not in BY_NAME:
         raise InvalidValue(f"there is no provider profile {policies.profile!r}")
     changes = policies.changes(Policies.of(Account.objects.get(pk=account.pk)))
     if changes:
         account_policies.change_policies(account_id=account.pk, policies=policies)
-    return changes
+    return ", ".join(f"{name}: {text or 'default'}" for name, text in changes.items())
 
 
 def _role(user: User) -> str:

@@ -157,8 +157,8 @@ class MailboxProgress:
 
 
 _RUN_VALUES = (
-    "kind", "outcome", "reason", "cause", "started_at", "heartbeat_at", "finished_at", "messages_added", "messages_removed",
-    "flags_changed", "headers_added", "bodies_added", "bodies_parked", "commands", "bytes_in",
+    "kind", "outcome", "reason", "cause", "started_at", "heartbeat_at", "finished_at", "messages_added",
+    "messages_removed", "flags_changed", "headers_added", "bodies_added", "bodies_parked", "commands", "bytes_in",
 )  # fmt: skip
 
 

@@ -110,12 +110,14 @@ class _MailboxAudit:
         selected = self._upstream.examine(self._name)
         there = self._read_upstream(selected) if self._is_in_step(selected) else None
         if there is None or there.count != selected.exists:
-            return self._leave_to_sync()
+            self._leave_to_sync()
+            return None
         here = self._read_here()
         same_uids, same_flags = there.uids == here.uids, there.flags == here.flags
         # What changed while it was read is no difference.
         if not (same_uids and same_flags) and not self._is_in_step(self._upstream.examine(self._name)):
-            return self._leave_to_sync()
+            self._leave_to_sync()
+            return None
         repaired = self._repair()
         # Without HIGHESTMODSEQ flags may have changed unnoticed: brought in step, but nobody's fault.
         at_fault = repaired > 0 or not same_uids or (not same_flags and selected.highestmodseq is not None)

@@ -35,15 +35,19 @@ class _PortField(forms.IntegerField):
         super().__init__(label="Upstream port", min_value=1, max_value=65_535, initial=993, widget=widget)
 
 
+def _profile_choices(empty: str) -> list[tuple[str, str]]:
+    named = ((profile.name, profile.title) for profile in BY_NAME.values())
+    return [("", empty), *sorted(named, key=lambda choice: choice[1].lower())]
+
+
 class _ProfileField(forms.ChoiceField):
     """A provider profile; empty leaves the choice to the host and to what the upstream says it is."""
 
     def __init__(self) -> None:
-        named = sorted(((profile.name, profile.title) for profile in BY_NAME.values()), key=lambda choice: choice[1])
         super().__init__(
             label="Provider profile",
             required=False,
-            choices=[("", "automatic"), *named],
+            choices=_profile_choices("automatic"),
             help_text="How the upstream is treated: what it gets wrong, and its limits.",
         )
 
@@ -65,7 +69,7 @@ class AccountChangeForm(_AccountModelForm):
         automatic = choose_profile(host=account.host, detected=account.detected_profile)
         profile = self.fields["profile"]
         if isinstance(profile, forms.ChoiceField):
-            profile.choices = [("", f"automatic: {automatic.title}"), *list(profile.choices)[1:]]
+            profile.choices = _profile_choices(f"automatic: {automatic.title}")
 
 
 class AccountAddForm(_AccountModelForm):

@@ -19,7 +19,7 @@ from django.views.decorators.cache import never_cache
 from imapped_site import operations
 from imapped_site.admin.account_forms import POLICY_FIELDS, UPSTREAM_FIELDS, AccountAddForm, AccountChangeForm
 from imapped_site.admin.base import OperatorAdmin, operator_of
-from imapped_site.admin.parked import parked_page_of, retry_from_form
+from imapped_site.admin.parked import parked_page_of, retry_from_form, shown
 from imapped_site.sync_status import AccountStatus, read_mailbox_progress, read_status, read_statuses
 from imapped_site.units import decimal, octets
 from imapped_site.upstream_facts import read_upstream_facts
@@ -166,12 +166,14 @@ class AccountAdmin(OperatorAdmin[Account]):
             count = retry_from_form(request, account)
             self.message_user(request, f"{decimal(count)} messages will be fetched again.")
             return redirect(self.row_url(account, "parked"))
+        page = parked_page_of(account, request.GET.get("p", "1"))
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "original": account,
             "title": f"Parked messages of {account}",
-            "page": parked_page_of(account, request.GET.get("p", "1")),
+            "page": page,
+            "messages_shown": shown(page),
         }
         return TemplateResponse(request, "admin/mailcache/account/parked.html", context)
 

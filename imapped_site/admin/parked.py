@@ -29,13 +29,17 @@ class ParkedMessage:
     next_try: str
 
 
-def parked_page_of(account: Account, number: str) -> Page[ParkedMessage]:
+def parked_page_of(account: Account, number: str) -> Page[Listing]:
     """Return a page of an account's parked messages, by mailbox, newest first; the nearest there is."""
-    now = timezone.now()
     rows = Listing.objects.parked(account.pk).select_related("mailbox").order_by("mailbox", "-uid")
     paginator = Paginator(rows.defer("header", "envelope", "envelope_utf8", "listing_headers"), PER_PAGE)
-    page = paginator.get_page(number)
-    page.object_list = [
+    return paginator.get_page(number)
+
+
+def shown(page: Page[Listing]) -> list[ParkedMessage]:
+    """Return the messages of a page for people."""
+    now = timezone.now()
+    return [
         ParkedMessage(
             remote_id=row.remote_id,
             mailbox=row.mailbox.name,
@@ -47,7 +51,6 @@ def parked_page_of(account: Account, number: str) -> Page[ParkedMessage]:
         )
         for row in page.object_list
     ]
-    return page
 
 
 def retry_from_form(request: HttpRequest, account: Account) -> int:

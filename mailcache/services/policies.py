@@ -49,9 +49,8 @@ def change_policies(*, account_id: int, policies: Policies) -> None:
     account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
     for name in _FIELDS:
         setattr(account, name, getattr(policies, name))
-    others = [field.name for field in Account._meta.fields if field.name not in _FIELDS]
     try:
-        account.full_clean(exclude=others, validate_unique=False, validate_constraints=False)
+        account.clean_fields(exclude=["sealed_secret"])
     except ValidationError as error:
         texts = (f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items())
         raise InvalidValue("; ".join(texts)) from None

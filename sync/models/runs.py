@@ -42,7 +42,7 @@ class FailureCause(models.TextChoices):
     COMMAND = "command", "the upstream refused a command"
     PROTOCOL = "protocol", "the upstream's answers make no sense"
     INCOMPLETE = "incomplete", "the upstream leaves out what must be there"
-    SECRET = "secret", "the stored credentials cannot be opened"  # noqa: S105 - names a cause
+    SECRET = "secret", "the stored credentials cannot be opened"
     INTERNAL = "internal", "a fault of imapped"
 
 

@@ -14,6 +14,8 @@ from imapped_site.units import decimal
 from imapped_site.upstream_facts import USAGE_DAYS, read_upstream_facts
 from mailcache.models import Account
 
+_TITLES = ("ACCOUNT", "USER", "STATE", "MESSAGES", "TO FETCH", "PARKED", "LAG", "NEXT SYNC", "REASON")
+
 
 class Command(OperatorCommand):
     """One line per account; with ``--account-email`` all that is known of one."""
@@ -36,8 +38,7 @@ class Command(OperatorCommand):
         elif options["account_email"]:
             self._write_one(statuses[0])
         else:
-            self.write_table(("ACCOUNT", "USER", "STATE", "MESSAGES", "TO FETCH", "PARKED", "LAG", "NEXT SYNC", "REASON"),
-                             [_row(status) for status in statuses])  # fmt: skip
+            self.write_table(_TITLES, [_row(status) for status in statuses])
 
     def _write_one(self, status: AccountStatus) -> None:
         account, facts = status.account, read_upstream_facts(status.account)
