@@ -12,6 +12,7 @@ from django.utils import timezone
 from imapped_site.units import age, decimal, octets
 from mailcache.models import Account
 from sync.models import ConnectionSlot, Purpose, UpstreamUsage
+from sync.connection import profile_of
 from sync.profiles import Profile, choose_profile
 from sync.services.slots import ConnectionLimits, connection_limits
 from sync.services.upstream_notes import latches_of
@@ -116,7 +117,7 @@ class UpstreamFacts:
 def read_upstream_facts(account: Account) -> UpstreamFacts:
     """Read what is known of an account's upstream, in three statements."""
     now = timezone.now()
-    profile = choose_profile(host=account.host, chosen=account.profile, detected=account.detected_profile)
+    profile = profile_of(account)
     slots = ConnectionSlot.objects.filter(account=account, expires_at__gt=now).order_by("purpose", "created_at")
     connections = [
         Connection(Purpose(purpose).label, age(now, created_at), holder)

@@ -7,11 +7,11 @@ keep, would stay unnoticed. The audit reads all UIDs with their flags in one com
 from __future__ import annotations
 
 import logging
-import os
 import secrets
-import socket
+from datetime import timedelta
 from enum import Enum
 from functools import lru_cache
+from random import Random
 
 from django.utils import timezone
 
@@ -23,16 +23,21 @@ from mailcache.services.leases import Fence
 from mailcache.services.repair import repair_mailbox
 from sync import scheduling
 from sync.checksum import MailboxChecksum
-from sync.connection import UpstreamSession
+from sync.connection import UpstreamSession, new_holder
+from sync.errors import NoConnectionFree
 from sync.heartbeat import Heartbeat
-from sync.models import Checkpoint, SyncRun
+from sync.lanes import Lane
+from sync.models import Checkpoint, Purpose, SyncRun
 from sync.services.audits import auditable, claim_audits, note_audited, note_moved, put_off_audit
+from sync.services.usage import forget_usage, record_usage
+from sync.slice_connections import SliceConnections
 from sync.upstream.errors import UpstreamError
 from sync.upstream.values import FetchedMessage, SelectedMailbox
 
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 1000
+_USAGE_KEPT = timedelta(days=92)
 # Few combinations of flags are in use, whatever the number of messages.
 _parse = lru_cache(maxsize=4096)(FlagSet.parse)
 # A mailbox that changed since its last comparison is left to the sync, and the next one is looked at instead.
@@ -64,12 +69,15 @@ def audit_account(account_id: int) -> AuditEnd:
         return AuditEnd.NOTHING
     fence = None
     if not SyncRun.objects.open().filter(account=account).exists():
-        fence = leases.acquire(account_id=account_id, kind=LeaseKind.SYNC, holder=_holder())
+        fence = leases.acquire(account_id=account_id, kind=LeaseKind.SYNC, holder=new_holder())
     if fence is None:
         put_off_audit(account_id=account_id)
         return AuditEnd.BUSY
     try:
         return _audit(account, fence)
+    except NoConnectionFree:
+        put_off_audit(account_id=account_id)
+        return AuditEnd.BUSY
     except (UpstreamError, SealBroken, LeaseLost) as error:
         # The account's next sync meets the same fault and is the one to say so.
         logger.info("account %s: no audit: %s", account_id, error)
@@ -82,16 +90,20 @@ def audit_account(account_id: int) -> AuditEnd:
 
 
 def _audit(account: Account, fence: Fence) -> AuditEnd:
-    upstream = UpstreamSession(account)
+    checkpoints = auditable(account.pk)[:_MOST_LOOKED_AT]
+    # With the patience of the slow lane: nobody waits for an audit.
+    rng = Random()  # noqa: S311 - jitter, not a secret
+    connections = SliceConnections(account, holder=fence.holder, lane=Lane.SLOW, rng=rng)
+    upstream = connections.open(Purpose.SYNC)
     try:
-        with Heartbeat(fence, on_beat=lambda: None, on_lost=upstream.abort):
-            for checkpoint in auditable(account.pk)[:_MOST_LOOKED_AT]:
-                end = _MailboxAudit(upstream, fence, checkpoint).run()
-                if end is not None:
-                    return end
+        with Heartbeat(fence, on_beat=connections.renew_slots, on_lost=connections.abort):
+            ends = (_MailboxAudit(upstream, fence, checkpoint).run() for checkpoint in checkpoints)
+            return next((end for end in ends if end is not None), AuditEnd.NOTHING)
     finally:
-        upstream.close()
-    return AuditEnd.NOTHING
+        connections.close()
+        today = timezone.now().date()
+        record_usage(account_id=account.pk, day=today, by_command=connections.new_usage())
+        forget_usage(account_id=account.pk, before=today - _USAGE_KEPT)
 
 
 class _MailboxAudit:
@@ -172,7 +184,3 @@ class _MailboxAudit:
             mailbox_id=self._mailbox.pk,
             uidvalidity=self._mailbox.upstream_uidvalidity or 0,
         )
-
-
-def _holder() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:audit"
