@@ -53,14 +53,15 @@ class MailboxSync:
             ("Asked for", f"{age(now, row.wanted_at)}, not compared since" if row.wanted_at else ""),
             ("Next comparison", "trusts no number: all UIDs and flags are read" if row.full_wanted else ""),
             ("Failed", f"{row.failures} times in a row: {row.reason}" if row.reason else ""),
-            ("Left alone until", age(now, row.retry_at) if row.retry_at and row.retry_at > now else ""),
+            ("Left alone", f"tried again {age(now, row.retry_at)}" if row.retry_at and row.retry_at > now else ""),
             ("Renumbered", f"{row.uidvalidity_changes} times lately" if row.uidvalidity_changes else ""),
             ("Audited", self._audit(row)),
         )
         return tuple((title, text) for title, text in told if text)
 
     def _audit(self, row: Checkpoint) -> str:
-        found = f", differences found {decimal(row.audit_differences)} times" if row.audit_differences else ""
+        number = row.audit_differences
+        found = f"; {decimal(number)} audit{'s' if number > 1 else ''} found a difference" if number else ""
         return f"{age(self.now, row.audited_at)}{found}"
 
     @property

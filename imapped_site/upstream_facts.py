@@ -34,12 +34,22 @@ class Usage:
     @property
     def shown_today(self) -> str:
         """Return today's cost for people."""
-        return f"{decimal(self.commands_today)} commands, {octets(self.bytes_today)}"
+        return f"{self.shown_commands_today} commands, {octets(self.bytes_today)}"
 
     @property
     def shown_days(self) -> str:
         """Return the cost of the last days for people."""
-        return f"{decimal(self.commands)} commands, {octets(self.bytes)}"
+        return f"{self.shown_commands} commands, {octets(self.bytes)}"
+
+    @property
+    def shown_commands_today(self) -> str:
+        """Return today's commands for people."""
+        return decimal(self.commands_today)
+
+    @property
+    def shown_commands(self) -> str:
+        """Return the commands of the last days for people."""
+        return decimal(self.commands)
 
     @property
     def shown_bytes_today(self) -> str:

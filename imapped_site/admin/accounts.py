@@ -21,7 +21,7 @@ from imapped_site.admin.account_forms import POLICY_FIELDS, UPSTREAM_FIELDS, Acc
 from imapped_site.admin.base import OperatorAdmin, operator_of
 from imapped_site.admin.parked import parked_page_of, retry_from_form, shown
 from imapped_site.sync_status import AccountStatus, read_mailbox_progress, read_status, read_statuses
-from imapped_site.units import decimal, octets
+from imapped_site.units import decimal, octets, span
 from imapped_site.upstream_facts import read_upstream_facts
 from imapped_site.upstream_test import try_upstream
 from mailcache.models import Account
@@ -125,7 +125,7 @@ class AccountAdmin(OperatorAdmin[Account]):
     @admin.display(description="lag", ordering="-last_synced_at")
     def lag(self, account: Account) -> str:
         """For how long the account has not been known to be in step."""
-        return _status(account).shown_lag
+        return span(_status(account).lag_seconds)
 
     @admin.display(description="next sync", ordering="next_sync_at")
     def next_sync(self, account: Account) -> str:

@@ -62,7 +62,7 @@ class Command(OperatorCommand):
         ):
             if text:
                 self.stdout.write(f"{title + ':':<14}{text}")
-        usage = [(row.kind, decimal(row.commands_today), row.shown_bytes_today, decimal(row.commands), row.shown_bytes)
+        usage = [(row.kind, row.shown_commands_today, row.shown_bytes_today, row.shown_commands, row.shown_bytes)
                  for row in facts.usage]  # fmt: skip
         if usage:
             self.write_table(("COMMAND", "TODAY", "BYTES TODAY", f"{USAGE_DAYS} DAYS", "BYTES"), usage)
