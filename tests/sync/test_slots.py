@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from django.db import connection, connections, transaction
+from pytest_django import Settings
 
 from mailcache.models import Account
 from sync.models import ConnectionSlot, Purpose, UpstreamHost
@@ -81,7 +82,7 @@ class TestSlots:
         assert acquire(account, limit=1, holder="b") is not None
         assert ConnectionSlot.objects.count() == 1
 
-    def test_one_statement_renews_all_slots_of_a_holder(self, django_assert_num_queries: object) -> None:
+    def test_one_statement_renews_all_slots_of_a_holder(self) -> None:
         slots = [acquire(make_account()) for _ in range(3)]
         other = acquire(make_account(), holder="b")
         before = dict(ConnectionSlot.objects.values_list("pk", "expires_at"))
@@ -127,13 +128,13 @@ def _somebody_waits_for_a_lock() -> bool:
 
 @pytest.mark.django_db
 class TestLimits:
-    def test_the_setting_the_account_and_the_profile(self, settings: object) -> None:
+    def test_the_setting_the_account_and_the_profile(self, settings: Settings) -> None:
         account = make_account(host=HOST)
         assert connection_limits(account, GENERIC) == (2, None)
         account.connection_limit = 9
         assert connection_limits(account, GENERIC) == (9, None)
         assert connection_limits(account, BY_NAME["gmail"]) == (5, None)
-        settings.UPSTREAM_CONNECTION_LIMIT_PER_HOST = 50  # type: ignore[attr-defined] # pytest-django's fixture
+        settings.UPSTREAM_CONNECTION_LIMIT_PER_HOST = 50
         assert connection_limits(account, GENERIC) == (9, 50)
         UpstreamHost.objects.create(name=HOST, connection_limit=10)
         assert connection_limits(account, GENERIC) == (9, 10)
