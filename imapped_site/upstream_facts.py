@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from imapped_site.units import age, decimal, octets
 from mailcache.models import Account
-from sync.models import ConnectionSlot, Purpose, UpstreamUsage
 from sync.connection import profile_of
+from sync.models import ConnectionSlot, Purpose, UpstreamUsage
 from sync.profiles import Profile, choose_profile
 from sync.services.slots import ConnectionLimits, connection_limits
 from sync.services.upstream_notes import latches_of
