@@ -96,7 +96,7 @@ def _audit(account: Account, fence: Fence) -> AuditEnd:
     connections = SliceConnections(account, holder=fence.holder, lane=Lane.SLOW, rng=rng)
     upstream = connections.open(Purpose.SYNC)
     try:
-        with Heartbeat(fence, on_beat=connections.renew_slots, on_lost=connections.abort):
+        with Heartbeat(fence, on_beat=connections.renew_slots, abort=connections.abort):
             ends = (_MailboxAudit(upstream, fence, checkpoint).run() for checkpoint in checkpoints)
             return next((end for end in ends if end is not None), AuditEnd.NOTHING)
     finally:
