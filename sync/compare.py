@@ -19,7 +19,7 @@ from sync.flag_polling import RECENT_MESSAGES, FlagScope, scope_due
 from sync.flags import FlagComparison
 from sync.members import Members
 from sync.numbering import open_mailbox
-from sync.removal import remove_gone
+from sync.removal import Removal
 from sync.services.checkpoints import (
     Finding,
     begin_full,
@@ -64,6 +64,9 @@ class _Comparison:
             return False
         if self._mailbox.upstream_uidvalidity != state.uidvalidity:
             return False
+        if self._before.highestmodseq and not state.highestmodseq:
+            # EXAMINE may tell more.
+            return False
         plan = self._plan(state)
         if plan.membership is not Membership.SAME:
             return False
@@ -83,13 +86,77 @@ class _Comparison:
             begin_full(fence=work.fence, before=before)
         resync = tiers.resync_point(self._known(before.uidvalidity), overlap=work.upstream.profile.overlap_modseq)
         selected, state = open_mailbox(work, mailbox, resync=resync)
-        renumbered = before.uidvalidity != state.uidvalidity or mailbox.upstream_uidvalidity != state.uidvalidity
-        if renumbered:
+        if before.uidvalidity != state.uidvalidity or mailbox.upstream_uidvalidity != state.uidvalidity:
             self._begin_numbering(state)
-        plan = self._plan(state, resynced=selected.resynced and not renumbered)
-        members = Members(work, mailbox, state)
-        members.settle(plan, selected, others=self._others(state))
+        plan = self._plan(state, resynced=selected.resynced)
+        members = Members(work, mailbox, state, renumbered=self._others(state.uidvalidity) > 0)
+        members.settle(plan, selected)
         scope, flags_changed = self._compare_flags(plan, selected, members.kept)
-        held_back = remove_gone(
-            work, mailbox, before, members.state, members.gone, held=sum(self._held.values()), others=self._others(state)
+        removal = Removal(work, mailbox, before, state)
+        held_back = removal.take(members.gone, held=sum(self._held.values()), complete=not members.trouble)
+        finding = Finding(scope, flags_changed, held_back, members.trouble)
+        note_compared(fence=work.fence, before=before, state=state, compared_at=self._began, finding=finding)
+
+    def _known(self, uidvalidity: int | None) -> Known:
+        before = self._before
+        return Known(
+            uidvalidity=before.uidvalidity,
+            uidnext=before.uidnext,
+            highestmodseq=before.highestmodseq,
+            older_highestmodseq=before.older_highestmodseq,
+            held=self._held.get(uidvalidity or 0, 0),
+            doubtful=self._others(uidvalidity) > 0 or before.gone_seen_at is not None,
+            full_wanted=before.full_wanted,
         )
+
+    def _others(self, uidvalidity: int | None) -> int:
+        """Return how many messages are known under another UIDVALIDITY."""
+        return sum(count for numbering, count in self._held.items() if numbering != uidvalidity)
+
+    def _plan(self, state: UpstreamState, *, resynced: bool = False) -> Plan:
+        overlap = self._work.upstream.profile.overlap_modseq
+        return tiers.plan(self._known(state.uidvalidity), state, resynced=resynced, overlap=overlap)
+
+    def _begin_numbering(self, state: UpstreamState) -> None:
+        held = self._held.get(state.uidvalidity, 0)
+        if not begin_numbering(
+            fence=self._work.fence, before=self._before, mailbox=self._mailbox, state=state, held=held
+        ):
+            raise RenumberedTooOften(
+                "the upstream changes UIDVALIDITY again and again: the mailbox waits until it stops"
+            )
+
+    def _scope(self, plan: Plan) -> FlagScope:
+        """Return whose flags have to be read one by one."""
+        before = self._before
+        if plan.flags is FlagSource.ALL:
+            return FlagScope.ALL
+        if plan.flags is not FlagSource.POLLED:
+            return FlagScope.NONE
+        return scope_due(
+            now=self._began,
+            recent_at=before.recent_flags_at,
+            all_at=before.flags_compared_at,
+            changed_at=before.flags_changed_at,
+            stirred=before.wanted_at is not None or plan.membership is not Membership.SAME,
+        )
+
+    def _compare_flags(self, plan: Plan, selected: SelectedMailbox, kept: Sequence[int]) -> tuple[FlagScope, bool]:
+        """Take over changed flags of messages that were here before; returns whose flags agree now."""
+        flags = FlagComparison(self._work, self._mailbox)
+        scope = self._scope(plan)
+        if plan.flags is FlagSource.TOLD:
+            flags.take(selected.changed)
+        elif plan.flags is FlagSource.SINCE:
+            flags.read_since(plan.since, kept)
+        elif scope is FlagScope.RECENT:
+            flags.read(kept[-RECENT_MESSAGES:])
+        elif scope is FlagScope.ALL:
+            below = self._before.flags_below
+            flags.read([uid for uid in kept if below is None or uid < below], on_read=self._note_flags_below)
+        is_all = plan.flags is not FlagSource.POLLED or (scope is FlagScope.RECENT and len(kept) <= RECENT_MESSAGES)
+        return FlagScope.ALL if is_all else scope, flags.changed
+
+    def _note_flags_below(self, uid: int) -> None:
+        note_flags_below(fence=self._work.fence, before=self._before, uid=uid)
+        self._work.pause_point()

@@ -68,7 +68,12 @@ class UpstreamSession:
             self.drop()
         if self._client is None:
             self.connected_at = timezone.now()
-            client = BlockingClient.connect(endpoint_of(self._account), credentials_of(self._account))
+            client = BlockingClient.connect(
+                endpoint_of(self._account),
+                credentials_of(self._account),
+                profile=self.profile,
+                refused=self._account.latches,
+            )
             with self._lock:
                 self._client = client
                 if self._aborted:
@@ -83,16 +88,10 @@ class UpstreamSession:
             return
         raise ConnectionLost("the connection was closed as soon as it was opened")
 
-    def offers(self, capability: str) -> bool:
-        """Tell whether the upstream has an extension that may be used."""
-        client = self.client
-        return capability in client.capabilities - client.refused - self.profile.masked
-
     def examine(self, name: bytes, *, resync: Resync | None = None) -> SelectedMailbox:
         """Open a mailbox for reading."""
         self._selected = None
-        open_mailbox = self.client.select if self.profile.select_to_read else self.client.examine
-        selected = open_mailbox(name, resync=resync)
+        selected = self.client.examine(name, resync=resync)
         self._selected = name
         return selected
 

@@ -26,10 +26,10 @@ class FlagComparison:
     A message that an answer leaves out keeps its flags. ``changed`` tells whether any differed.
     """
 
-    def __init__(self, work: SliceWork, mailbox: Mailbox, uidvalidity: int) -> None:
+    def __init__(self, work: SliceWork, mailbox: Mailbox) -> None:
         self._work = work
         self._mailbox = mailbox
-        self._uidvalidity = uidvalidity
+        self._uidvalidity = mailbox.upstream_uidvalidity or 0
         self.changed = False
 
     def take(self, messages: Iterable[FetchedMessage]) -> None:
@@ -56,19 +56,20 @@ class FlagComparison:
         """
         for end in range(len(uids), 0, -_READ_MESSAGES):
             piece = uids[max(0, end - _READ_MESSAGES) : end]
-            collector = _Collector()
-            self._work.upstream.client.uid_fetch(piece, _ITEMS, on_message=collector)
-            self._apply(collector.flags)
+            self._fetch(piece)
             if on_read is not None:
                 on_read(piece[0])
 
     def _read_since(self, modseq: int, uids: Sequence[int]) -> None:
         for piece in planner.chunks(uids, _SINCE_MESSAGES):
-            collector = _Collector()
-            # Ranges that span the messages between: as exact as their list, and a tenth of its length.
-            span = b"%d:%d" % (piece[0], piece[-1])
-            self._work.upstream.client.uid_fetch_set(span, _ITEMS, on_message=collector, changed_since=modseq)
-            self._apply(collector.flags)
+            self._fetch(piece, changed_since=modseq)
+
+    def _fetch(self, uids: Sequence[int], *, changed_since: int | None = None) -> None:
+        collector = _Collector()
+        # The span of the messages: what it names besides is not here, and a list of them would be long.
+        span = b"%d:%d" % (uids[0], uids[-1])
+        self._work.upstream.client.uid_fetch_set(span, _ITEMS, on_message=collector, changed_since=changed_since)
+        self._apply(collector.flags)
 
     def _apply(self, upstream: Mapping[int, FlagSet]) -> None:
         for chunk in planner.chunks(sorted(upstream)):

@@ -30,9 +30,7 @@ def is_mass_deletion(*, gone: int, held: int, exists: int, share: int) -> bool:
     return exists == 0 or (gone >= MASS_MESSAGES and gone * 100 >= held * share)
 
 
-def is_second_sight(
-    first: FirstSight | None, gone: Collection[int], *, now: datetime, connected_at: datetime
-) -> bool:
+def is_second_sight(first: FirstSight | None, gone: Collection[int], *, now: datetime, connected_at: datetime) -> bool:
     """Tell whether a deletion was seen before: the same messages or more of them, later, on another connection."""
     if first is None or now - first.seen_at < SECOND_SIGHT_AFTER or connected_at <= first.seen_at:
         return False

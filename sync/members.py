@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import replace
 
 from mailcache.models import Mailbox, Remote
 from sync import planner
 from sync.errors import IncompleteAnswer
 from sync.numbering import open_mailbox, uids_here
-from sync.skeleton import Skeleton, list_uids, still_there
+from sync.skeleton import Skeleton
 from sync.tiers import Membership, Plan, UpstreamState
 from sync.upstream.values import SelectedMailbox
 from sync.work import SliceWork
@@ -34,14 +33,14 @@ class Members:
 
     def settle(self, plan: Plan, selected: SelectedMailbox) -> None:
         """Add what is new, and find what is gone."""
-        self._load()
-        if plan.membership is Membership.SAME:
+        if plan.is_known:
             return
+        self._load()
         if plan.membership is Membership.TOLD:
             self._take_told(selected)
         elif plan.membership is Membership.GROWN:
             self._skeleton.add(plan.new)
-        if plan.membership is Membership.LISTED or not self._adds_up():
+        if plan.membership is not Membership.SAME and (plan.membership is Membership.LISTED or not self._adds_up()):
             self._compare_lists()
 
     def _load(self) -> None:
@@ -66,8 +65,9 @@ class Members:
         self._load()
         difference = planner.compare_uids(self._complete_list(), self._here)
         self.kept, self.gone = difference.kept, difference.gone
-        left_out = still_there(self._work, self._skeleton.add_listed(difference.new))
-        if left_out:
+        left_out = self._skeleton.add_listed(difference.new)
+        # Those that went in the meantime are none.
+        if left_out and (left_out := sorted(set(left_out) & set(self._work.upstream.client.uid_search()))):
             self.trouble = f"FETCH leaves out {len(left_out)} messages that UID SEARCH names"
 
     def _complete_list(self) -> list[int]:
@@ -75,13 +75,13 @@ class Members:
         if not self._state.exists and not self._here:
             return []
         exists = self._state.exists
-        for is_last in (False, True):
-            uids = list_uids(self._work)
-            if planner.is_complete(exists, uids):
-                return uids
-            if not is_last:
-                selected, state = open_mailbox(self._work, self._mailbox)
-                exists = selected.exists
-                if state.uidvalidity != self._state.uidvalidity:
-                    raise IncompleteAnswer("the mailbox was renumbered (UIDVALIDITY) while it was being compared")
+        uids = self._work.upstream.client.uid_search()
+        if not planner.is_complete(exists, uids):
+            _, state = open_mailbox(self._work, self._mailbox)
+            if state.uidvalidity != self._state.uidvalidity:
+                raise IncompleteAnswer("the mailbox was renumbered (UIDVALIDITY) while it was being compared")
+            exists = state.exists
+            uids = self._work.upstream.client.uid_search()
+        if planner.is_complete(exists, uids):
+            return uids
         raise IncompleteAnswer(f"EXAMINE says {exists} messages, UID SEARCH names {len(uids)}")

@@ -49,14 +49,18 @@ def _uidnext(work: SliceWork, exists: int) -> int | None:
 
 
 def _uidvalidity(work: SliceWork, mailbox: Mailbox) -> int:
-    """Return the numbering of an upstream that tells none: the known one, as far as known UIDs name the same messages."""
+    """Return the numbering of an upstream that tells none (quirk 41).
+
+    It is the one that is known, as long as UIDs that are known name the same messages.
+    """
     present = mailbox.upstream_uidvalidity
     if present is None:
         return _FIRST_UIDVALIDITY
-    return present if _are_the_same(work, mailbox, guards.sample(list(uids_here(mailbox, present)))) else present + 1
+    uids = guards.sample(list(uids_here(mailbox, present)))
+    return present if _are_the_same(work, mailbox, present, uids) else present + 1
 
 
-def _are_the_same(work: SliceWork, mailbox: Mailbox, uids: list[int]) -> bool:
+def _are_the_same(work: SliceWork, mailbox: Mailbox, uidvalidity: int, uids: list[int]) -> bool:
     told: dict[int, FetchedMessage] = {}
 
     def collect(message: FetchedMessage) -> None:
@@ -68,7 +72,7 @@ def _are_the_same(work: SliceWork, mailbox: Mailbox, uids: list[int]) -> bool:
     rows = Message.objects.filter(
         account_id=mailbox.account_id,
         mailbox_id=mailbox.pk,
-        remote__uidvalidity=mailbox.upstream_uidvalidity,
+        remote__uidvalidity=uidvalidity,
         remote__uid__in=list(told),
     )
     for uid, date, size in rows.values_list("remote__uid", "internal_date", "size"):

@@ -11,40 +11,65 @@ from mailcache.models import Mailbox, Remote
 from mailcache.services.ingest_expunge import remove_messages, remove_other_uidvalidities
 from sync import guards, planner
 from sync.models import Checkpoint
-from sync.services.checkpoints import first_sight
+from sync.services.checkpoints import confirm_deletion, first_sight
 from sync.tiers import UpstreamState
 from sync.work import SliceWork
 
 
-def remove_gone(
-    work: SliceWork, mailbox: Mailbox, before: Checkpoint, state: UpstreamState, gone: Sequence[int], *, held: int
-) -> Sequence[int]:
-    """Remove messages that are gone, and those that no message of the present numbering took over.
+class Removal:
+    """Removes from one mailbox what is gone upstream."""
 
-    ``held`` is how many were here before the comparison. Returns the UIDs of a mass deletion that is held back.
-    """
-    leftovers = _other_numberings(mailbox, state.uidvalidity)
-    uids = [*gone, *leftovers]
-    share = settings.MASS_DELETION_SHARE
-    if guards.is_mass_deletion(gone=len(uids), held=held, exists=state.exists, share=share):
-        seen_before = guards.is_second_sight(
-            first_sight(before), uids, now=timezone.now(), connected_at=work.upstream.connected_at
-        )
-        if not seen_before and not before.gone_confirmed:
+    def __init__(self, work: SliceWork, mailbox: Mailbox, before: Checkpoint, state: UpstreamState) -> None:
+        self._work = work
+        self._mailbox = mailbox
+        self._before = before
+        self._state = state
+
+    def take(self, gone: Sequence[int], *, held: int, complete: bool) -> Sequence[int]:
+        """Remove messages that are gone, and those that no message of the present numbering took over.
+
+        ``held`` is how many were here before the comparison. Unless it was ``complete`` a message that is left over
+        from another numbering may be one that the upstream left out: it stays. Returns the UIDs of a mass deletion
+        that is held back.
+        """
+        leftovers = self._other_numberings() if complete else []
+        uids = [*gone, *leftovers]
+        if self._is_held_back(uids, held):
             return uids
-    for chunk in planner.chunks(gone):
-        work.counters.messages_removed += remove_messages(
-            fence=work.fence, mailbox_id=mailbox.pk, uidvalidity=state.uidvalidity, uids=chunk
-        )
-        work.pause_point()
-    for _ in planner.chunks(leftovers):
-        work.counters.messages_removed += remove_other_uidvalidities(
-            fence=work.fence, mailbox_id=mailbox.pk, uidvalidity=state.uidvalidity
-        )
-        work.pause_point()
-    return ()
+        for chunk in planner.chunks(gone):
+            self._count(
+                remove_messages(
+                    fence=self._work.fence,
+                    mailbox_id=self._mailbox.pk,
+                    uidvalidity=self._state.uidvalidity,
+                    uids=chunk,
+                )
+            )
+        for _ in planner.chunks(leftovers):
+            self._count(
+                remove_other_uidvalidities(
+                    fence=self._work.fence, mailbox_id=self._mailbox.pk, uidvalidity=self._state.uidvalidity
+                )
+            )
+        return ()
 
+    def _count(self, removed: int) -> None:
+        self._work.counters.messages_removed += removed
+        self._work.pause_point()
 
-def _other_numberings(mailbox: Mailbox, uidvalidity: int) -> list[int]:
-    rows = Remote.objects.filter(account_id=mailbox.account_id, mailbox_id=mailbox.pk)
-    return list(rows.exclude(uidvalidity=uidvalidity).values_list("uid", flat=True))
+    def _is_held_back(self, uids: Sequence[int], held: int) -> bool:
+        share = settings.MASS_DELETION_SHARE
+        if not guards.is_mass_deletion(gone=len(uids), held=held, exists=self._state.exists, share=share):
+            return False
+        if self._before.gone_confirmed:
+            return False
+        first, now = first_sight(self._before), timezone.now()
+        if not guards.is_second_sight(first, uids, now=now, connected_at=self._work.upstream.connected_at):
+            return True
+        # A slice that ends in the middle has removed some already: what is left need not be seen twice again.
+        confirm_deletion(fence=self._work.fence, before=self._before)
+        return False
+
+    def _other_numberings(self) -> list[int]:
+        rows = Remote.objects.filter(account_id=self._mailbox.account_id, mailbox_id=self._mailbox.pk)
+        return list(rows.exclude(uidvalidity=self._state.uidvalidity).values_list("uid", flat=True))

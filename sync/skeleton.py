@@ -8,8 +8,9 @@ download a message to know its size (quirk 39), but none can be shown without.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 
 from mailcache.flags import FlagSet
 from mailcache.mime.date import parse_date_field
@@ -40,7 +41,7 @@ class Skeleton:
         self._work = work
         self._mailbox = mailbox
         self._uidvalidity = uidvalidity
-        self._items = _items(work, renumbered=renumbered)
+        self._renumbered = renumbered
         self._chunk = min(planner.CHUNK_MESSAGES, work.upstream.profile.largest_fetch)
 
     def add(self, uids: Sequence[int]) -> None:
@@ -62,6 +63,10 @@ class Skeleton:
         rows = self._fetch(left_out, patient=False)
         self._store(rows)
         return sorted(set(left_out) - {row.uid for row in rows})
+
+    @cached_property
+    def _items(self) -> bytes:
+        return _items(self._work, renumbered=self._renumbered)
 
     def _store(self, rows: Sequence[SkeletonRow]) -> None:
         if rows:
@@ -120,34 +125,12 @@ class Skeleton:
         return dates
 
 
-def list_uids(work: SliceWork) -> list[int]:
-    """Return all UIDs of the mailbox that is open, ascending."""
-    client = work.upstream.client
-    if work.upstream.profile.uid_search_all:
-        return client.uid_search()
-    uids: set[int] = set()
-
-    def collect(message: FetchedMessage) -> None:
-        if message.uid is not None:
-            uids.add(message.uid)
-
-    client.uid_fetch_set(b"1:*", b"(UID)", on_message=collect)
-    return sorted(uids)
-
-
-def last_uid(work: SliceWork) -> int | None:
-    """Return the largest UID of the mailbox that is open."""
-    uids: list[int] = []
-    work.upstream.client.uid_fetch_set(b"*", b"(UID)", on_message=lambda message: uids.append(message.uid or 0))
-    return max(uids, default=0) or None
-
-
 def _items(work: SliceWork, *, renumbered: bool) -> bytes:
     """Return what to ask of new messages: as little identity as tells them apart from what is here."""
     items = [_ITEMS]
-    if work.upstream.offers("X-GM-EXT-1"):
+    if work.upstream.client.may("X-GM-EXT-1"):
         items.append(_GMAIL_ITEMS)
-    elif work.upstream.offers("OBJECTID"):
+    elif work.upstream.client.may("OBJECTID"):
         items.append(b"EMAILID")
     # What a server calls a message by may not outlive a migration; Message-ID does. In a first sync nothing is known
     # yet, and a server has to open every message to tell.
@@ -195,8 +178,3 @@ def _merged(earlier: FetchedMessage | None, later: FetchedMessage) -> FetchedMes
         labels=earlier.labels if later.labels is None else later.labels,
         sections={**earlier.sections, **later.sections},
     )
-
-
-def still_there(work: SliceWork, uids: Collection[int]) -> set[int]:
-    """Return those of ``uids`` that the upstream still lists; asks only where there are some."""
-    return set(uids) & set(list_uids(work)) if uids else set()

@@ -77,12 +77,17 @@ class Plan:
     new: range = range(0)
     since: int = 0
 
+    @property
+    def is_known(self) -> bool:
+        """True where no UIDs that are here are needed: nothing happened, or the upstream told what did."""
+        return self.membership is Membership.SAME and self.flags in (FlagSource.SAME, FlagSource.TOLD)
+
 
 def plan(known: Known, state: UpstreamState, *, resynced: bool = False, overlap: bool = False) -> Plan:
     """Return the cheapest exact comparison.
 
-    ``resynced`` tells that the upstream answered a ``Resync``. With ``overlap`` HIGHESTMODSEQ may move before the change
-    can be seen, so each is read from twice (quirk 2).
+    ``resynced`` tells that the upstream answered a ``Resync``. With ``overlap`` HIGHESTMODSEQ may move before the
+    change can be seen, so each is read from twice (quirk 2).
     """
     membership = _membership(known, state, resynced=resynced)
     flags = _flag_source(known, state, resynced=resynced, overlap=overlap)
@@ -107,15 +112,12 @@ def state_of(status: MailboxStatus) -> UpstreamState | None:
     return UpstreamState(status.uidvalidity, status.uidnext, status.highestmodseq, status.messages)
 
 
-def older_modseq(before: Known, state: UpstreamState) -> int | None:
-    """Return the HIGHESTMODSEQ to remember as the one before."""
-    return before.highestmodseq if before.uidvalidity == state.uidvalidity else None
-
-
 def _membership(known: Known, state: UpstreamState, *, resynced: bool) -> Membership:
     if known.uidvalidity != state.uidvalidity or known.uidnext is None or known.doubtful or known.full_wanted:
         return Membership.LISTED
-    uidnext = known.uidnext if state.uidnext is None else state.uidnext
+    if state.uidnext is None and state.exists:
+        return Membership.LISTED
+    uidnext = state.uidnext or known.uidnext
     if uidnext < known.uidnext or _went_back(known, state):
         return Membership.LISTED
     if uidnext == known.uidnext and known.held == state.exists:

@@ -26,7 +26,7 @@ class Finding:
     """What one comparison did with flags and deletions. Its numbers are kept only where nothing is ``trouble``."""
 
     flags: FlagScope = FlagScope.NONE
-    """Whose flags were read."""
+    """Whose flags agree with the upstream's now."""
     flags_changed: bool = False
     held_back: Collection[int] = ()
     """Upstream UIDs of a mass deletion that has to be seen once more."""
@@ -66,7 +66,8 @@ def _numbers(before: Checkpoint, state: UpstreamState) -> dict[str, object]:
     modseq = state.highestmodseq or (before.highestmodseq if same else None)
     values: dict[str, object] = {
         "uidvalidity": state.uidvalidity,
-        "uidnext": state.uidnext,
+        # An upstream that tells none told nothing of an empty mailbox (quirk 38).
+        "uidnext": state.uidnext or (before.uidnext if same else None) or 1,
         "highestmodseq": modseq,
         "older_highestmodseq": before.highestmodseq if same else None,
         "exists": state.exists,
@@ -113,11 +114,12 @@ def _reason(finding: Finding) -> str:
 
 
 @transaction.atomic
-def begin_numbering(*, fence: Fence, before: Checkpoint, mailbox: Mailbox, state: UpstreamState) -> bool:
+def begin_numbering(*, fence: Fence, before: Checkpoint, mailbox: Mailbox, state: UpstreamState, held: int) -> bool:
     """Take over a UIDVALIDITY that is not the checkpoint's; False where the upstream changes it too often.
 
     What the checkpoint says of the earlier numbering goes. HIGHESTMODSEQ as it is before the first message is read is
-    kept: a comparison that is cut off goes on with what changed since.
+    kept: a comparison that is cut off goes on with what changed since. Not where messages of this numbering are here
+    (``held``) from an earlier time.
     """
     leases.check(fence)
     values: dict[str, object] = {}
@@ -131,7 +133,7 @@ def begin_numbering(*, fence: Fence, before: Checkpoint, mailbox: Mailbox, state
         "uidvalidity": state.uidvalidity,
         "uidnext": None,
         "exists": None,
-        "highestmodseq": state.highestmodseq,
+        "highestmodseq": None if held else state.highestmodseq,
         "older_highestmodseq": None,
         "flags_compared_at": None,
         "recent_flags_at": None,
@@ -161,6 +163,13 @@ def _write(checkpoint: Checkpoint, values: Mapping[str, object]) -> None:
     for name, value in values.items():
         setattr(checkpoint, name, value)
     checkpoint.save(update_fields=list(values))
+
+
+@transaction.atomic
+def confirm_deletion(*, fence: Fence, before: Checkpoint) -> None:
+    """Note that the mass deletion which was held back is meant; holds until a comparison has finished."""
+    leases.check(fence)
+    _write(before, {"gone_confirmed": True})
 
 
 @transaction.atomic
