@@ -15,12 +15,12 @@ from sync.bodies import BodyFetcher
 from sync.body_policy import BodyRights
 from sync.body_store import BodyStore
 from sync.body_workers import BodyWorkers, fetch_batches
+from sync.compare import compare_mailbox
 from sync.dispenser import BatchDispenser
 from sync.faults import FaultHandler, Faults
 from sync.listing import fetch_headers
 from sync.mailbox_list import refresh_mailbox_list
 from sync.models import Checkpoint, SyncKind
-from sync.skeleton import compare_mailbox
 from sync.upstream.errors import UpstreamError
 from sync.work import SliceWork
 
