@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from imapped_site.units import age, decimal
 from mailcache.models import Mailbox
-from mailcache.wire.number_set import NumberSet
 from sync.models import Checkpoint
+from sync.services.checkpoints import first_sight
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,8 @@ class MailboxSync:
     @property
     def held(self) -> int:
         """Return how many deletions are held back."""
-        if self.checkpoint is None or not self.checkpoint.gone_uids:
-            return 0
-        return len(NumberSet.parse(self.checkpoint.gone_uids.encode()))
+        seen = first_sight(self.checkpoint) if self.checkpoint else None
+        return len(seen.uids) if seen else 0
 
     @property
     def is_confirmed(self) -> bool:

@@ -31,7 +31,7 @@ def sync_mailbox(*, mailbox: Mailbox, everything: bool = False) -> None:
 @transaction.atomic
 def confirm_deletions(*, mailbox: Mailbox) -> None:
     """Believe a mass deletion upstream that the mailbox is being guarded against; raises ``InvalidValue``."""
-    held = Checkpoint.objects.filter(account_id=mailbox.account_id, mailbox=mailbox).exclude(gone_uids="")
+    held = Checkpoint.objects.filter(account_id=mailbox.account_id, mailbox=mailbox, gone_seen_at__isnull=False)
     if not held.update(gone_confirmed=True):
         raise InvalidValue(f"no deletions are held back in {mailbox}")
     sync_mailbox(mailbox=mailbox)

@@ -6,7 +6,9 @@ from typing import Any
 
 from django.db import transaction
 
-from mailcache.flags import FlagSet
+from mailcache.flags import FlagSet, SystemFlag
+from mailcache.journal import lock_mailbox
+from mailcache.models import Mailbox
 from mailcache.services import leases
 from mailcache.services.ingest_flags import apply_upstream_flags
 from mailcache.services.leases import Fence
@@ -47,12 +49,24 @@ _FORGET = """
     DELETE FROM mailcache_remote WHERE account_id = %(account)s AND id IN (SELECT id FROM lost) RETURNING id
 """
 
+_MISCOUNTED = """
+    SELECT counted.messages, counted.unseen, counted.deleted, counted.bytes
+    FROM mailcache_mailbox AS mailbox, (
+        SELECT count(*) AS messages, count(*) FILTER (WHERE flags & %(seen)s = 0) AS unseen,
+               count(*) FILTER (WHERE flags & %(deleted)s <> 0) AS deleted, coalesce(sum(size), 0)::bigint AS bytes
+        FROM mailcache_message WHERE account_id = %(account)s AND mailbox_id = %(mailbox)s
+    ) AS counted
+    WHERE mailbox.id = %(mailbox)s
+      AND (mailbox.messages, mailbox.unseen, mailbox.deleted, mailbox.bytes)
+          <> (counted.messages, counted.unseen, counted.deleted, counted.bytes)
+"""
+
 
 def repair_mailbox(*, fence: Fence, mailbox_id: int, uidvalidity: int) -> int:
     """Make what clients see agree with what was last agreed with the upstream; returns how many messages did not.
 
     Messages whose flags differ get those last agreed. Of messages that no client can see nothing is kept, so that a
-    comparison of all UIDs finds them again.
+    comparison of all UIDs finds them again. Wrong counters of the mailbox count as one.
     """
     where = {
         "account": fence.account_id,
@@ -60,10 +74,25 @@ def repair_mailbox(*, fence: Fence, mailbox_id: int, uidvalidity: int) -> int:
         "uidvalidity": uidvalidity,
         "most": CHUNK_ROWS,
     }
-    repaired = 0
+    # First: counters that are wrong could forbid every further change of the mailbox.
+    repaired = _recount(fence, where)
     while found := _repair_flags(fence, where) + _forget_lost(fence, where):
         repaired += found
     return repaired
+
+
+def _recount(fence: Fence, where: dict[str, Any]) -> int:
+    parameters = {**where, "seen": int(SystemFlag.SEEN), "deleted": int(SystemFlag.DELETED)}
+    if not fetch_all(_MISCOUNTED, parameters):
+        return 0
+    with transaction.atomic():
+        leases.check(fence)
+        lock_mailbox(where["mailbox"])
+        for messages, unseen, deleted, size in fetch_all(_MISCOUNTED, parameters):
+            Mailbox.objects.filter(account_id=fence.account_id, pk=where["mailbox"]).update(
+                messages=messages, unseen=unseen, deleted=deleted, bytes=size
+            )
+    return 1
 
 
 @transaction.atomic

@@ -7,6 +7,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("mailcache", "0005_observed"),
         ("sync", "0003_connections"),
+        ("sync", "0003_tiers"),
     ]
 
     operations = [

@@ -51,8 +51,8 @@ def auditable(account_id: int) -> list[Checkpoint]:
         selectable=True, label="", missed_lists=0, sync_paused_reason=""
     )
     settled = Checkpoint.objects.filter(account_id=account_id, mailbox__in=mailboxes, uidvalidity__isnull=False)
-    settled = settled.filter(uidvalidity=F("mailbox__upstream_uidvalidity"), failures=0, wanted_at=None, gone_uids="")
-    settled = settled.exclude(full_wanted=True).exclude(seen_empty_at__isnull=False)
+    settled = settled.filter(uidvalidity=F("mailbox__upstream_uidvalidity"), failures=0, full_wanted=False)
+    settled = settled.filter(wanted_at=None, gone_seen_at=None)
     return list(settled.select_related("mailbox").order_by(F("audited_at").asc(nulls_first=True), "pk"))
 
 

@@ -50,7 +50,7 @@ class TestConfirmDeletions:
     def test_of_a_mailbox_that_holds_some(self) -> None:
         account = make_account()
         inbox = make_mailboxes(make_fence(account))[0]
-        Checkpoint.objects.create(account=account, mailbox=inbox, gone_uids="1:90")
+        Checkpoint.objects.create(account=account, mailbox=inbox, gone_uids="1:90", gone_seen_at=timezone.now())
         text = run("confirm_deletions", "--account-email", account.address, "--mailbox", "INBOX")
         assert "taken over now" in text
         assert Checkpoint.objects.get().gone_confirmed

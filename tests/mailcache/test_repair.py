@@ -39,11 +39,25 @@ def test_nothing_is_wrong(fence: Fence, inbox: Mailbox) -> None:
 
 def test_flags_become_those_last_agreed_and_clients_are_told(fence: Fence, inbox: Mailbox) -> None:
     before = Message.objects.get(uid=2).modseq
-    Message.objects.filter(uid=2).update(flags=0, keywords=["Play"])
+    Message.objects.filter(uid=2).update(keywords=["Play"])
     assert repair(fence, inbox) == 1
     message = Message.objects.get(uid=2)
     assert FlagSet.of(message.flags, message.keywords).names() == ("\\Seen", "Work")
     assert message.modseq > before
+
+
+def test_counters_are_counted_again(fence: Fence, inbox: Mailbox) -> None:
+    Mailbox.objects.update(messages=9, unseen=0, deleted=4, bytes=1)
+    assert repair(fence, inbox) == 1
+    inbox.refresh_from_db()
+    assert (inbox.messages, inbox.unseen, inbox.deleted, inbox.bytes) == (3, 2, 0, 300)
+
+
+def test_counters_that_would_forbid_the_repair_of_flags(fence: Fence, inbox: Mailbox) -> None:
+    Message.objects.update(flags=31)
+    assert repair(fence, inbox) == 4
+    inbox.refresh_from_db()
+    assert (inbox.unseen, inbox.deleted) == (2, 0)
 
 
 def test_a_local_change_is_no_contradiction(fence: Fence, inbox: Mailbox) -> None:
@@ -54,6 +68,7 @@ def test_a_local_change_is_no_contradiction(fence: Fence, inbox: Mailbox) -> Non
         delta=FlagDelta(add=FlagSet.parse(["\\Flagged"])),
     )
     Message.objects.filter(uid=3).delete()
+    Mailbox.objects.update(messages=2, unseen=1, bytes=200)
     assert repair(fence, inbox) == 0
     assert Message.objects.get(uid=1).flags != 0
     assert Remote.objects.count() == 3
@@ -61,6 +76,6 @@ def test_a_local_change_is_no_contradiction(fence: Fence, inbox: Mailbox) -> Non
 
 def test_what_no_client_sees_is_forgotten(fence: Fence, inbox: Mailbox) -> None:
     Message.objects.filter(uid=3).delete()
-    assert repair(fence, inbox) == 1
+    assert repair(fence, inbox) == 2
     assert set(Remote.objects.values_list("uid", flat=True)) == {1, 2}
     assert set(Listing.objects.values_list("uid", flat=True)) == {1, 2}

@@ -108,7 +108,7 @@ class TestDifferences:
         message = Message.objects.get(remote=known)
         message.pk, message.uid, message.remote = None, 99, extra
         message.save(force_insert=True)
-        Mailbox.objects.filter(pk=inbox.pk).update(messages=4, unseen=3, bytes=10_000, uidnext=100)
+        Mailbox.objects.filter(pk=inbox.pk).update(uidnext=100)
         self.assert_found_and_repaired(account, dovecot, upstream_user)
 
 

@@ -43,7 +43,7 @@ def test_only_what_is_upstream(inbox: Mailbox, change: dict[str, object]) -> Non
 
 
 def test_held_deletions_are_confirmed(inbox: Mailbox) -> None:
-    Checkpoint.objects.create(account_id=inbox.account_id, mailbox=inbox, gone_uids="1:50")
+    Checkpoint.objects.create(account_id=inbox.account_id, mailbox=inbox, gone_uids="1:50", gone_seen_at=timezone.now())
     confirm_deletions(mailbox=inbox)
     row = Checkpoint.objects.get()
     assert (row.gone_confirmed, row.wanted_at is not None) == (True, True)
