@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import Enum
 from functools import lru_cache
@@ -40,8 +41,9 @@ _AT_ONCE = 1000
 _USAGE_KEPT = timedelta(days=92)
 # Few combinations of flags are in use, whatever the number of messages.
 _parse = lru_cache(maxsize=4096)(FlagSet.parse)
-# A mailbox that changed since its last comparison is left to the sync, and the next one is looked at instead.
-_MOST_LOOKED_AT = 3
+# A mailbox that changed since its last comparison is left to the sync, and the next one is looked at instead: first so
+# many of those not audited for the longest time, then as many others, so that busy ones do not keep the rest waiting.
+_LOOKED_AT = 3
 
 
 class AuditEnd(Enum):
@@ -90,9 +92,9 @@ def audit_account(account_id: int) -> AuditEnd:
 
 
 def _audit(account: Account, fence: Fence) -> AuditEnd:
-    checkpoints = auditable(account.pk)[:_MOST_LOOKED_AT]
-    # With the patience of the slow lane: nobody waits for an audit.
     rng = Random()  # noqa: S311 - jitter, not a secret
+    checkpoints = _some(auditable(account.pk), rng)
+    # With the patience of the slow lane: nobody waits for an audit.
     connections = SliceConnections(account, holder=fence.holder, lane=Lane.SLOW, rng=rng)
     upstream = connections.open(Purpose.SYNC)
     try:
@@ -104,6 +106,11 @@ def _audit(account: Account, fence: Fence) -> AuditEnd:
         today = timezone.now().date()
         record_usage(account_id=account.pk, day=today, by_command=connections.new_usage())
         forget_usage(account_id=account.pk, before=today - _USAGE_KEPT)
+
+
+def _some(checkpoints: Sequence[Checkpoint], rng: Random) -> Sequence[Checkpoint]:
+    others = checkpoints[_LOOKED_AT:]
+    return [*checkpoints[:_LOOKED_AT], *rng.sample(others, min(_LOOKED_AT, len(others)))]
 
 
 class _MailboxAudit:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from random import Random
 
 import pytest
 from django.utils import timezone
 
+from mailcache.flags import FlagSet
 from mailcache.models import Account, AccountState, LeaseKind, Listing, Mailbox, Message, Remote
 from mailcache.services import accounts, leases
 from sync.account_run import SliceEnd, run_account_until_done
-from sync.audit import AuditEnd, audit_account
+from sync.audit import AuditEnd, _some, audit_account
 from sync.models import Checkpoint, SyncKind, SyncRun, UpstreamUsage
 from sync.services.audits import claim_audits
 from tests.builders import make_account, message_bytes
 from tests.fakes.recording_proxy import RecordingProxy
 from tests.servers.dovecot import Dovecot
 from tests.sync.mirror import mirrored, upstream
+from tests.sync.one_mailbox import OneMailbox
 
 pytestmark = pytest.mark.dovecot
 
@@ -164,6 +167,45 @@ def test_the_mailbox_that_waited_longest_comes_first(account: Account, proxy: Re
     for _ in names:
         assert audit_account(account.pk) is AuditEnd.AGREED
     assert not Checkpoint.objects.filter(account=account, audited_at=None).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+class TestWithoutHighestmodseq:
+    @pytest.fixture
+    def scripted(self) -> Iterator[OneMailbox]:
+        with OneMailbox(4) as server:
+            yield server
+
+    @pytest.fixture
+    def account(self, transactional_db: None, scripted: OneMailbox) -> Account:
+        account = make_account(port=scripted.port)
+        sync(account)
+        return account
+
+    def test_flags_that_changed_unnoticed_are_read_but_nobodys_fault(
+        self, account: Account, scripted: OneMailbox
+    ) -> None:
+        scripted.flags[2] = b"\\Answered"
+        assert audit_account(account.pk) is AuditEnd.DIFFERED
+        row = checkpoint(account)
+        assert (row.audit_differences, row.full_wanted) == (0, True)
+        sync(account)
+        assert FlagSet.of(Message.objects.get(remote__uid=2).flags).names() == ("\\Answered",)
+        assert audit_account(account.pk) is AuditEnd.AGREED
+
+    def test_an_answer_that_leaves_messages_out_proves_nothing(self, account: Account, scripted: OneMailbox) -> None:
+        scripted.without_flags = {3}
+        assert audit_account(account.pk) is AuditEnd.NOTHING
+        row = checkpoint(account)
+        assert (row.audited_at, row.audit_differences, row.full_wanted) == (None, 0, False)
+
+
+def test_busy_mailboxes_do_not_keep_the_others_waiting() -> None:
+    checkpoints = [Checkpoint(pk=number) for number in range(20)]
+    chosen = [[row.pk for row in _some(checkpoints, Random(seed))] for seed in range(200)]
+    assert all(row[:3] == [0, 1, 2] and len(set(row)) == 6 for row in chosen)
+    assert {pk for row in chosen for pk in row} == set(range(20))
+    assert [row.pk for row in _some(checkpoints[:2], Random(1))] == [0, 1]
 
 
 class TestSchedule:
