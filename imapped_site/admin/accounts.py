@@ -18,20 +18,21 @@ from django.views.decorators.cache import never_cache
 
 from imapped_site import operations
 from imapped_site.admin.account_forms import POLICY_FIELDS, UPSTREAM_FIELDS, AccountAddForm, AccountChangeForm
-from imapped_site.admin.base import OperatorAdmin, operator_of
+from imapped_site.admin.account_sign_in import SignInPages
+from imapped_site.admin.base import operator_of
 from imapped_site.admin.parked import parked_page_of, retry_from_form, shown
 from imapped_site.sync_status import AccountStatus, read_mailbox_progress, read_status, read_statuses
 from imapped_site.units import decimal, octets, span
 from imapped_site.upstream_facts import read_upstream_facts
 from imapped_site.upstream_test import try_upstream
-from mailcache.models import Account
+from mailcache.models import OAUTH_METHODS, Account
 from mailcache.services.policies import Policies
 
 _TESTED_AT_ONCE = 10
 
 
 @admin.register(Account)
-class AccountAdmin(OperatorAdmin[Account]):
+class AccountAdmin(SignInPages):
     """Upstream accounts."""
 
     form = AccountChangeForm
@@ -150,6 +151,7 @@ class AccountAdmin(OperatorAdmin[Account]):
             self.button_path("sync", "sync", self.press_sync),
             self.button_path("pause", "pause", self.press_pause),
             self.button_path("resume", "resume", self.press_resume),
+            *self.sign_in_urls(),
             *super().get_urls(),
         ]
 
@@ -158,7 +160,11 @@ class AccountAdmin(OperatorAdmin[Account]):
         return TemplateResponse(request, "admin/mailcache/account/progress.html", self._progress(account))
 
     def _progress(self, account: Account) -> dict[str, Any]:
-        return {"status": read_status(account), "mailboxes": read_mailbox_progress(account)}
+        return {
+            "uses_oauth": account.auth_method in OAUTH_METHODS,
+            "status": read_status(account),
+            "mailboxes": read_mailbox_progress(account),
+        }
 
     def parked_page(self, request: HttpRequest, account: Account) -> HttpResponse:
         """Show the account's parked messages, and fetch those again that were posted."""

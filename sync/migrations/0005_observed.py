@@ -6,8 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("mailcache", "0005_observed"),
-        ("sync", "0003_connections"),
-        ("sync", "0003_tiers"),
+        ("sync", "0004_connections"),
     ]
 
     operations = [
