@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailcache.errors import SealBroken
 from sync.errors import IncompleteAnswer, NoInbox
 from sync.models import FailureCause
+from sync.oauth.errors import TokenServerFailed
 from sync.upstream.errors import (
     AuthFailed,
     CommandRefused,
@@ -29,6 +30,7 @@ _CAUSES: tuple[tuple[type[Exception], FailureCause], ...] = (
     (ConnectFailed, FailureCause.NETWORK),
     (ConnectionLost, FailureCause.NETWORK),
     (ServerBye, FailureCause.NETWORK),
+    (TokenServerFailed, FailureCause.NETWORK),
     (ProtocolViolation, FailureCause.PROTOCOL),
     (CommandRefused, FailureCause.COMMAND),
     (NotOffered, FailureCause.COMMAND),

@@ -8,6 +8,7 @@ from mailcache.errors import SealBroken
 from sync.causes import cause_of
 from sync.errors import IncompleteAnswer, NoInbox
 from sync.models import FailureCause
+from sync.oauth.errors import SignInNeeded, TokenServerFailed
 from sync.upstream.errors import (
     AuthFailed,
     CommandBad,
@@ -35,6 +36,8 @@ from sync.upstream.errors import (
         (CommandNo("SELECT", "", "no such mailbox"), FailureCause.COMMAND),
         (CommandBad("UID FETCH", "", "syntax"), FailureCause.COMMAND),
         (AuthFailed("no"), FailureCause.AUTH),
+        (SignInNeeded("sign in again"), FailureCause.AUTH),
+        (TokenServerFailed("away"), FailureCause.NETWORK),
         (ProtocolViolation("garbage"), FailureCause.PROTOCOL),
         (IncompleteAnswer("too few"), FailureCause.INCOMPLETE),
         (NoInbox("none"), FailureCause.INCOMPLETE),
