@@ -72,7 +72,8 @@ def uid_fetch_set(
         raise NotOffered("the upstream does not offer QRESYNC")
     if changed_since is not None and not session.offers("CONDSTORE"):
         raise NotOffered("the upstream does not offer CONDSTORE")
-    wanted = SequenceSet.parse(sequence_set).resolve(MAX_NUMBER)
+    # ``*`` is the last message, whatever its UID, and in every range that ends with it (RFC 3501 6.4.8).
+    wanted = NumberSet([(1, MAX_NUMBER)]) if b"*" in sequence_set else SequenceSet.parse(sequence_set).resolve(None)
     receiver = Receiver(session, wanted, on_message, None)
     gone: list[Range] = []
 
