@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from tests.fakes.scripted_imap import Answer
+
+MOMENT = datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def offering(*capabilities: bytes) -> dict[str, Answer | list[Answer]]:

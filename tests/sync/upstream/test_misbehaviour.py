@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import pytest
 
@@ -20,11 +20,10 @@ from sync.upstream.errors import (
 )
 from sync.upstream.values import IdleKind
 from tests.fakes.scripted_imap import Action, Answer
-from tests.sync.upstream.answers import offering, rows
+from tests.sync.upstream.answers import MOMENT, offering, rows
 from tests.sync.upstream.conftest import Script
 from tests.sync.upstream.drivers import Client, fetched
 
-MOMENT = datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)
 DATE = b'INTERNALDATE "02-Jan-2020 03:04:05 +0000"'
 
 
