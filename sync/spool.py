@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mailcache.spool import SpooledLiteral
+from mailcache.spool import HEAD_BYTES, SpooledLiteral
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,11 @@ class FetchedBody:
     remote_id: int
     uid: int
     data: bytes | SpooledLiteral
+
+    @property
+    def head(self) -> bytes:
+        """The beginning, at most ``HEAD_BYTES``."""
+        return self.data.head if isinstance(self.data, SpooledLiteral) else self.data[:HEAD_BYTES]
 
     @property
     def size(self) -> int:
