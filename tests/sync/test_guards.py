@@ -282,14 +282,18 @@ class TestHeaders:
 
 
 class TestRenumbered:
-    def test_the_mailbox_is_read_anew_then_the_old_messages_go(self, upstream: Upstream) -> None:
+    def test_messages_that_are_known_again_stay_and_others_are_read_anew(self, upstream: Upstream) -> None:
+        # Field note 27: a change of UIDVALIDITY downloaded everything again.
         server, account = upstream(4)
         synced(account)
         server.uidvalidity = 8
+        server.messages[2] = message_bytes("another")
+        asked = len(server.bodies_asked())
         run = synced(account)
-        assert (run.messages_added, run.messages_removed) == (4, 4)
-        assert bodies(account) == list(server.messages.values())
-        assert list(Message.objects.order_by("uid").values_list("uid", flat=True)) == [5, 6, 7, 8]
+        assert (run.messages_removed, run.bodies_added) == (1, 1)
+        assert len(server.bodies_asked()) == asked + 1
+        assert set(bodies(account)) == set(server.messages.values())
+        assert list(Message.objects.order_by("uid").values_list("uid", flat=True)) == [1, 3, 4, 5]
 
     def test_uids_of_the_old_numbering_are_never_fetched_under_the_new_one(self, upstream: Upstream) -> None:
         server, account = upstream(4)
