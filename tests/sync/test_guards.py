@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from mailcache.models import Account, Listing, Message
 from mailcache.wire.number_set import NumberSet
 from sync.account_run import SliceEnd, run_account_until_done, run_slice
 from sync.models import Checkpoint, SyncOutcome, SyncRun
-from sync.profiles import BY_NAME
+from sync.profiles import BY_NAME, GENERIC
 from tests.builders import make_account, message_bytes
 from tests.sync.mirror import mirrored
 from tests.sync.one_mailbox import OneMailbox
@@ -184,6 +185,37 @@ class TestFlags:
         assert asked == [b"1:3", b"2"]
         assert dict(Message.objects.values_list("remote__uid", "flags")) == {1: 1, 2: 0, 3: 1}
 
+    def test_an_upstream_that_refuses_changedsince_is_asked_for_all_flags(self, upstream: Upstream) -> None:
+        # Quirk 42: advertised, then rejected. Its HIGHESTMODSEQ comes without the text that belongs to it (quirk 3).
+        server, account = upstream(3)
+        server.modseq, server.refuses_changedsince = 5, True
+        synced(account)
+        server.modseq, server.flags = 6, {2: b"\\Flagged"}
+        synced(account)
+        assert Message.objects.get(remote__uid=2).flags == 4
+
+        server.modseq, server.flags = 7, {1: b"\\Flagged"}
+        server.deliver()
+        synced(account)
+        assert dict(Message.objects.values_list("remote__uid", "flags")) == {1: 4, 2: 1, 3: 1, 4: 0}
+
+    def test_a_modseq_may_move_before_the_change_can_be_seen(
+        self, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Quirk 2: what CHANGEDSINCE of the last number would hide is asked for with the one before.
+        server, account = upstream(3)
+        use_profile(monkeypatch, account, replace(GENERIC, name="early-modseq", overlap_modseq=True))
+        server.modseq = 5
+        synced(account)
+        server.modseq = 6
+        synced(account)
+        server.commands.clear()
+        synced(account)
+        assert server.asked(b"UID FETCH") == [b"UID FETCH 1:3 (FLAGS) (CHANGEDSINCE 5)"]
+        server.commands.clear()
+        synced(account)
+        assert server.asked(b"UID FETCH") == []
+
 
 class TestUidvalidity:
     def test_none_is_trusted_as_long_as_known_uids_name_the_same_messages(self, upstream: Upstream) -> None:
@@ -201,7 +233,7 @@ class TestUidvalidity:
         server.dates = dict.fromkeys(server.messages, b"1-Jan-2020 00:00:00 +0000")
         run = synced(account)
         assert account.mailboxes.get().upstream_uidvalidity == 2
-        assert run.messages_removed + 0 == 6
+        assert run.messages_removed == 6
         assert bodies(account) == list(server.messages.values())
 
     def test_one_that_falls_is_a_change_like_any_other(self, upstream: Upstream) -> None:
