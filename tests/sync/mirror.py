@@ -5,6 +5,8 @@ from __future__ import annotations
 from mailcache.flags import FlagSet
 from mailcache.models import Account, Message
 from mailcache.segments import read_range
+from sync.account_run import SliceEnd, run_account_until_done
+from sync.models import SyncRun
 from tests.servers.dovecot import Dovecot
 
 Messages = dict[str, list[tuple[bytes, frozenset[str]]]]
@@ -41,3 +43,14 @@ def upstream(dovecot: Dovecot, user: str, *mailboxes: str) -> Messages:
                 flags = (head + rest).split(b"FLAGS (")[1].split(b")")[0].decode().split()
                 found[name].append((data, frozenset(flag for flag in flags if flag != "\\Recent")))
     return found
+
+
+def synced(account: Account) -> SyncRun:
+    """Sync an account until it is in step; returns the run."""
+    assert run_account_until_done(account.pk) is SliceEnd.DONE
+    return SyncRun.objects.latest("started_at")
+
+
+def bodies(account: Account) -> list[bytes]:
+    """Return the messages of INBOX here, in the order of their UIDs."""
+    return [data for data, _ in mirrored(account)["INBOX"]]
