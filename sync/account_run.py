@@ -101,7 +101,7 @@ def run_slice(
             runs.postpone_slice(account_id=account_id, until=timezone.now() + backoff.soon(rng), full=full)
             return SliceEnd.CROWDED
         run = runs.begin_slice(fence=fence, full=full, now=timezone.now())
-        with stopping.at_work():
+        with stopping.ending_in_order():
             end = _Slice(account, fence, run, connections, upstream, lane, rng).run(seconds)
     except LeaseLost as error:
         logger.warning("account %s: %s", account_id, error)
