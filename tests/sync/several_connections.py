@@ -15,10 +15,10 @@ _PADDING = "0123456789abcdef" * 128
 
 
 class SeveralConnections(OneMailbox):
-    """Messages of 2 KB each; ``answers`` may answer by the number of the connection and the command."""
+    """Messages of 2 KB each; ``respond`` may answer by the number of the connection and the command."""
 
     def __init__(self, count: int) -> None:
-        self.answer: Callable[[int, str, bytes], Answer | None] = lambda number, name, command: None
+        self.respond: Callable[[int, str, bytes], Answer | None] = lambda number, name, command: None
         self.by_connection: defaultdict[int, list[bytes]] = defaultdict(list)
         super().__init__(count)
         self.messages = {uid: message_bytes(f"number {uid}", _PADDING + "\r\n") for uid in range(1, count + 1)}
@@ -36,7 +36,7 @@ class SeveralConnections(OneMailbox):
 
     def _next_answer(self, name: str) -> Answer:
         self.by_connection[self.number_of_connection].append(self.command)
-        answer = self.answer(self.number_of_connection, name, self.command)
+        answer = self.respond(self.number_of_connection, name, self.command)
         return super()._next_answer(name) if answer is None else answer
 
 

@@ -73,7 +73,7 @@ class TestOverlap:
                 asked.wait()
             return None
 
-        server.answer = answer
+        server.respond = answer
         assert run_account_until_done(account.pk) is SliceEnd.DONE
         assert_all_is_here(server, account)
         assert server.bodies_over(2)
@@ -89,7 +89,7 @@ class TestOverlap:
                 meeting.wait(20)  # none of them does the work of all
             return None
 
-        server.answer = answer
+        server.respond = answer
         assert run_account_until_done(account.pk) is SliceEnd.DONE
         assert_all_is_here(server, account)
         assert server.connections == connections_used
@@ -109,7 +109,7 @@ class TestFailures:
     def test_what_a_connection_that_breaks_was_to_fetch_is_fetched_by_others(self, upstream: Upstream) -> None:
         """Field notes 7, 28 and G6: the second connection never delivers anything, and costs nothing."""
         server, account = upstream(1500, limit=5)
-        server.answer = lambda number, name, command: Action.DROP if number == 2 and b"BODY.PEEK[]" in command else None
+        server.respond = lambda number, name, command: Action.DROP if number == 2 and b"BODY.PEEK[]" in command else None
         assert run_account_until_done(account.pk) is SliceEnd.DONE
         assert_all_is_here(server, account)
         assert Message.objects.filter(content__isnull=False).count() == 1500
@@ -128,7 +128,7 @@ class TestFailures:
             data = server.messages[uid]
             return (b"* %d FETCH (UID %d BODY[] {%d}\r\n%s)\r\n" % (uid, uid, len(data), data), Action.DROP)
 
-        server.answer = answer
+        server.respond = answer
         assert run_account_until_done(account.pk) is SliceEnd.DONE
         assert_all_is_here(server, account)
         assert broken
@@ -146,7 +146,7 @@ class TestFailures:
                 shown.wait()
             return None
 
-        server.answer = answer
+        server.respond = answer
         worker = Slice(account)
         worker.start()
         wait_until(lambda: SyncRun.objects.filter(reason__contains="a connection for bodies failed").exists())
@@ -159,7 +159,7 @@ class TestFailures:
     def test_connections_that_cannot_open_the_mailbox_stop_nobody(self, upstream: Upstream) -> None:
         """G7: they end, and the first connection fetches what they leave."""
         server, account = upstream(1000, limit=5)
-        server.answer = lambda number, name, command: (
+        server.respond = lambda number, name, command: (
             b"{tag} NO [SERVERBUG] no such luck\r\n" if number > 1 and name == "EXAMINE" else None
         )
         assert run_account_until_done(account.pk) is SliceEnd.DONE
@@ -169,7 +169,7 @@ class TestFailures:
     def test_when_all_fail_the_first_fault_is_the_reason(self, upstream: Upstream) -> None:
         """Field notes 32 and 33: what came of it is told beside it."""
         server, account = upstream(1000, limit=3)
-        server.answer = lambda number, name, command: (
+        server.respond = lambda number, name, command: (
             b"{tag} BAD first fault\r\n"
             if name == "EXAMINE" and number == 1
             else Action.DROP
@@ -184,7 +184,7 @@ class TestFailures:
 
     def test_refused_credentials_of_a_further_connection_are_not_tried_again(self, upstream: Upstream) -> None:
         server, account = upstream(1000, limit=5)
-        server.answer = lambda number, name, command: (
+        server.respond = lambda number, name, command: (
             b"{tag} NO [AUTHENTICATIONFAILED] no\r\n" if name == "LOGIN" and number > 1 else None
         )
         assert run_account_until_done(account.pk) is SliceEnd.DONE
@@ -198,7 +198,7 @@ class TestFailures:
     ) -> None:
         """Field note 6."""
         server, account = upstream(600, limit=1)
-        server.answer = lambda number, name, command: Action.DROP if number == 1 and b"BODY.PEEK[]" in command else None
+        server.respond = lambda number, name, command: Action.DROP if number == 1 and b"BODY.PEEK[]" in command else None
         from sync.upstream.blocking import BlockingClient
 
         connect = BlockingClient.connect
@@ -223,7 +223,7 @@ class TestCrowded:
     ) -> None:
         """Quirk 4 and field note 12: a warning that names the setting, fewer connections for a while, no failure."""
         server, account = upstream(1500, limit=5)
-        server.answer = lambda number, name, command: _TOO_MANY if name == "LOGIN" and number in (3, 4) else None
+        server.respond = lambda number, name, command: _TOO_MANY if name == "LOGIN" and number in (3, 4) else None
         assert run_account_until_done(account.pk) is SliceEnd.DONE
         assert_all_is_here(server, account)
         account.refresh_from_db()
