@@ -172,7 +172,9 @@ class TestStopping:
         """Field note 36: the run is marked, lease and slots are free, and the account is due."""
         with SeveralConnections(600) as server:
             account = make_account(port=server.port)
-            server.respond = lambda number, name, command: stopping.request_stop() if b"RFC822.SIZE" in command else None
+            server.respond = lambda number, name, command: (
+                stopping.request_stop() if b"RFC822.SIZE" in command else None
+            )
             assert run_slice(account.pk, full=True, lane=Lane.FAST) is SliceEnd.INTERRUPTED
             run = SyncRun.objects.get()
             assert (run.outcome, run.finished_at) == (SyncOutcome.INTERRUPTED, None)
