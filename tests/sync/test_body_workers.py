@@ -16,7 +16,7 @@ from sync.upstream.errors import ConnectFailed
 from tests.builders import make_account
 from tests.fakes.scripted_imap import Action, Answer
 from tests.sync.mirror import mirrored
-from tests.sync.several_connections import Gate, SeveralConnections, drops_bodies_of
+from tests.sync.several_connections import Gate, SeveralConnections
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
