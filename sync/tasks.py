@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import Task, shared_task
 
-from sync import scheduling
+from sync import audit, scheduling
 from sync.account_run import UNFINISHED, SliceEnd, run_slice
 from sync.lanes import Lane
 
@@ -26,3 +26,15 @@ def sync_account(self: Task[[int], None], account_id: int, *, full: bool = False
 def enqueue_due_syncs() -> None:
     """Enqueue the accounts that are due; beat calls this every few seconds."""
     scheduling.enqueue_due_syncs()
+
+
+@shared_task(name=scheduling.AUDIT_ACCOUNT)
+def audit_account(account_id: int) -> None:
+    """Compare one mailbox of an account with the upstream by checksum."""
+    audit.audit_account(account_id)
+
+
+@shared_task(name="sync.tasks.enqueue_due_audits")
+def enqueue_due_audits() -> None:
+    """Enqueue the accounts of which a mailbox is to be audited; beat calls this twice a minute."""
+    audit.enqueue_due_audits()

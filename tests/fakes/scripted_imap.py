@@ -88,6 +88,10 @@ class ScriptedImap:
         for thread in self._threads:
             thread.join(timeout=10)
 
+    def answer(self, name: str, answer: Answer | list[Answer]) -> None:
+        """Answer a command otherwise from now on."""
+        self._answers[name] = answer
+
     @property
     def number_of_connection(self) -> int:
         """The connection whose command is being answered."""
@@ -99,10 +103,6 @@ class ScriptedImap:
         """The command that is being answered; other connections may have sent others meanwhile."""
         command: bytes = self._current.command
         return command
-
-    def answer(self, name: str, answer: Answer | list[Answer]) -> None:
-        """Answer a command otherwise from now on."""
-        self._answers[name] = answer
 
     def say(self, data: bytes) -> None:
         """Send something to the client that came last, out of turn."""

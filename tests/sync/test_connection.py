@@ -44,7 +44,7 @@ class TestLearning:
         """Quirk 42."""
         capabilities = b"* CAPABILITY IMAP4rev1 ID COMPRESS=DEFLATE\r\n{tag} OK done\r\n"
         refused = {"CAPABILITY": capabilities, "COMPRESS": b"{tag} NO not really\r\n"}
-        server.respond = lambda number, name, command: refused.get(name)
+        server.interfere = lambda number, name, command: refused.get(name)
         assert run_slice(account.pk, full=True) is SliceEnd.DONE
         account.refresh_from_db()
         assert account.latches == ["COMPRESS=DEFLATE"]
@@ -62,7 +62,7 @@ class TestLearning:
             "CAPABILITY": b"* CAPABILITY IMAP4rev1 ID\r\n{tag} OK done\r\n",
             "ID": b'* ID ("name" "Zimbra")\r\n{tag} OK done\r\n',
         }
-        server.respond = lambda number, name, command: said.get(name)
+        server.interfere = lambda number, name, command: said.get(name)
         assert run_slice(account.pk, full=True) is SliceEnd.DONE
         account.refresh_from_db()
         assert profile_of(account).name == "zimbra"
@@ -86,7 +86,7 @@ class TestPauses:
     def test_a_suggested_pause_is_obeyed(self, server: SeveralConnections, account: Account, name: str) -> None:
         """Quirk 12: at once, without a second try, and not cut short because the upstream is heard to speak."""
         throttled = b"{tag} NO Request is throttled. Suggested Backoff Time: 900000 milliseconds\r\n"
-        server.respond = lambda number, command_name, command: throttled if command_name == name else None
+        server.interfere = lambda number, command_name, command: throttled if command_name == name else None
         assert run_slice(account.pk, full=True) is SliceEnd.FAILED
         account.refresh_from_db()
         assert account.state == AccountState.FAILING
@@ -109,7 +109,7 @@ class TestSlots:
         assert not ConnectionSlot.objects.exists()
 
     def test_one_that_cannot_connect_has_none(self, server: SeveralConnections, account: Account) -> None:
-        server.respond = lambda number, name, command: b"{tag} NO [UNAVAILABLE] no\r\n" if name == "LOGIN" else None
+        server.interfere = lambda number, name, command: b"{tag} NO [UNAVAILABLE] no\r\n" if name == "LOGIN" else None
         assert run_slice(account.pk, full=True) is SliceEnd.FAILED
         assert not ConnectionSlot.objects.exists()
 
@@ -131,7 +131,7 @@ class TestSlots:
         session.connect()
         client = session.client
         connections.renew_slots()
-        assert not client.poisoned
+        assert session.client is client
         ConnectionSlot.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
         connections.renew_slots()
         assert client.poisoned

@@ -154,7 +154,7 @@ class TestParked:
                 listed.append(1)
             server.messages[3] = server.messages[4] if listed and b"BODY.PEEK[]" in command else right
 
-        server.respond = answer
+        server.interfere = answer
         run = synced(account)
         assert listed
         assert (bodies_here(), run.bodies_parked) == ([1, 2, 4, 5, 6], 1)
@@ -162,7 +162,7 @@ class TestParked:
         assert (listing.uid, listing.attempts, "another message" in listing.parked_reason) == (3, 1, True)
         assert server.fetched().count(3) == 2
 
-        server.respond = lambda number, name, command: None
+        server.interfere = lambda number, name, command: None
         server.messages[3] = right
         retry()
         synced(account)
