@@ -32,7 +32,7 @@ AUDIT_ACCOUNT = "sync.tasks.audit_account"
 TICK_SECONDS = 5.0
 # After an outage, or when many accounts were added at once, all are due at the same time: they are claimed at so many
 # times the usual rate, so that the queue does not fill and the next round is spread as well.
-_CATCH_UP = 2.0
+_CATCH_UP = 1.25
 _LEAST_AT_ONCE = 20
 # How long a want may lie before its message is taken for lost.
 _WANT_LOST_AFTER = timedelta(seconds=30)
