@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from mailcache.wire.framing import Choice, ContinuationWanted, Frame, Framer, Literal
 from mailcache.wire.scanner import Scanner
 from tests.fakes.gmail.commands import HANDLERS
-from tests.fakes.gmail.message_commands import MESSAGE_HANDLERS
 from tests.fakes.gmail.mail import Folder, Mail, Refusal
+from tests.fakes.gmail.message_commands import MESSAGE_HANDLERS
 
 if TYPE_CHECKING:
     from tests.fakes.gmail.server import FakeGmail
