@@ -25,7 +25,9 @@ class Message(models.Model):
     internal_zone = models.SmallIntegerField(default=0, help_text="Minutes east of UTC in which the date is shown.")
     saved_date = models.DateTimeField(db_default=Now())
     size = models.BigIntegerField(help_text="RFC822.SIZE in octets.")
-    emailid = models.CharField(max_length=64, blank=True)
+    emailid = models.CharField(
+        max_length=64, blank=True, help_text="Given when the message appears, kept when it moves: mailcache.identity."
+    )
     threadid = models.CharField(max_length=64, blank=True)
     content = models.ForeignKey("mailcache.Content", on_delete=models.PROTECT, null=True, related_name="messages")
     remote = models.ForeignKey("mailcache.Remote", on_delete=models.SET_NULL, null=True, related_name="messages")
@@ -97,7 +99,8 @@ class ListingQuerySet(models.QuerySet["Listing"]):
 class Listing(models.Model):
     """What is known of a Remote before its bytes are here, and how fetching them is going.
 
-    The rows of this table are the bodies still to be fetched; a row goes when its Content exists.
+    The rows of this table are the bodies still to be fetched; a row goes when its Content exists. A message that was
+    recognised as a copy of one that is still there has both for a while: its bytes are fetched to be compared.
     """
 
     account = models.ForeignKey("mailcache.Account", on_delete=models.CASCADE, related_name="+", db_index=False)
@@ -105,6 +108,7 @@ class Listing(models.Model):
     remote = models.ForeignKey(Remote, on_delete=models.CASCADE, related_name="listings")
     uid = models.BigIntegerField(help_text="The upstream UID, repeated here to order the work.")
     size = models.BigIntegerField(help_text="RFC822.SIZE as the upstream said it.")
+    message_id = models.TextField(db_default="", help_text="As far as known before the bytes are here.")
     header = models.BinaryField(null=True)
     envelope = models.BinaryField(null=True)
     envelope_utf8 = models.BinaryField(null=True)

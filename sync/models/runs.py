@@ -65,6 +65,9 @@ class SyncRun(models.Model):
     headers_added = models.BigIntegerField(default=0)
     bodies_added = models.BigIntegerField(default=0)
     bodies_parked = models.BigIntegerField(default=0)
+    sizes_corrected = models.BigIntegerField(
+        default=0, help_text="Messages that got a new UID because the upstream had announced a wrong size."
+    )
     commands = models.BigIntegerField(default=0, help_text="Commands sent to the upstream.")
     bytes_in = models.BigIntegerField(default=0, help_text="Octets received from the upstream.")
     bytes_out = models.BigIntegerField(default=0)

@@ -36,6 +36,7 @@ class Counters:
     headers_added: int = 0
     bodies_added: int = 0
     bodies_parked: int = 0
+    sizes_corrected: int = 0
     commands: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
