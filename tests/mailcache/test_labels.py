@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import pytest
@@ -73,7 +73,7 @@ def add(gmail: Gmail, *rows: SkeletonRow, mailbox: Mailbox | None = None) -> int
     return add_messages(fence=gmail.fence, mailbox_id=mailbox.pk, uidvalidity=UIDVALIDITY, rows=rows)
 
 
-def label(gmail: Gmail, labels: dict[int, Collection[str]]) -> LabelChanges:
+def label(gmail: Gmail, labels: Mapping[int, Collection[str]]) -> LabelChanges:
     return apply_labels(fence=gmail.fence, source_mailbox_id=gmail.all.pk, uidvalidity=UIDVALIDITY, labels=labels)
 
 
