@@ -230,7 +230,7 @@ def _put_off_until(account_id: int, now: datetime) -> datetime | None:
     dates = [
         checkpoints.aggregate(at=Min("retry_at"))["at"],
         Listing.objects.filter(account_id=account_id, retry_at__isnull=False).aggregate(at=Min("retry_at"))["at"],
-        now + _LOOK_AGAIN if checkpoints.filter(seen_empty_at__isnull=False).exists() else None,
+        now + _LOOK_AGAIN if checkpoints.filter(gone_seen_at__isnull=False).exists() else None,
         now + _LOOK_AGAIN if Mailbox.objects.mirrored(account_id).filter(missed_lists__gt=0).exists() else None,
     ]
     return max(now + _SOONEST, min(date for date in dates if date)) if any(dates) else None

@@ -92,7 +92,8 @@ class BodyPass:
         if self._work.upstream.is_open(name):
             return
         selected = self._work.upstream.examine(name)
-        if selected.uidvalidity != mailbox.upstream_uidvalidity:
+        # One that tells none was looked at when its messages were compared (quirk 41).
+        if selected.uidvalidity and selected.uidvalidity != mailbox.upstream_uidvalidity:
             raise IncompleteAnswer("the mailbox was renumbered (UIDVALIDITY) while its messages were being fetched")
 
     def _fetch(self, mailbox: Mailbox, batch: Sequence[Waiting]) -> list[FetchedBody]:

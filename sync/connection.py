@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import cast
 
 from django.conf import settings
+from django.utils import timezone
 
 from mailcache.models import Account
 from mailcache.services.sealed_secrets import open_secret
+from sync.profiles import choose_profile
 from sync.upstream.blocking import BlockingClient
 from sync.upstream.endpoint import AuthMethod, Credentials, Endpoint, TlsMode
 from sync.upstream.errors import ConnectionLost
-from sync.upstream.values import SelectedMailbox
+from sync.upstream.values import Resync, SelectedMailbox
 
 
 def endpoint_of(account: Account) -> Endpoint:
@@ -50,6 +52,9 @@ class UpstreamSession:
 
     def __init__(self, account: Account) -> None:
         self._account = account
+        self.profile = choose_profile(host=account.host, chosen=account.profile, detected=account.detected_profile)
+        self.connected_at = timezone.now()
+        """When the present connection was begun."""
         self._client: BlockingClient | None = None
         self._selected: bytes | None = None
         self._earlier = Traffic()
@@ -62,7 +67,13 @@ class UpstreamSession:
         if self._client is not None and self._client.poisoned:
             self.drop()
         if self._client is None:
-            client = BlockingClient.connect(endpoint_of(self._account), credentials_of(self._account))
+            self.connected_at = timezone.now()
+            client = BlockingClient.connect(
+                endpoint_of(self._account),
+                credentials_of(self._account),
+                profile=self.profile,
+                refused=self._account.latches,
+            )
             with self._lock:
                 self._client = client
                 if self._aborted:
@@ -77,10 +88,10 @@ class UpstreamSession:
             return
         raise ConnectionLost("the connection was closed as soon as it was opened")
 
-    def examine(self, name: bytes) -> SelectedMailbox:
+    def examine(self, name: bytes, *, resync: Resync | None = None) -> SelectedMailbox:
         """Open a mailbox for reading."""
         self._selected = None
-        selected = self.client.examine(name)
+        selected = self.client.examine(name, resync=resync)
         self._selected = name
         return selected
 

@@ -13,11 +13,11 @@ from sync import planner
 from sync.backoff import mailbox_delay
 from sync.bodies import BodyPass
 from sync.body_store import BodyStore
+from sync.compare import compare_mailbox
 from sync.listing import fetch_headers
 from sync.mailbox_list import refresh_mailbox_list
 from sync.models import Checkpoint, SyncKind
 from sync.services.checkpoints import note_failed
-from sync.skeleton import compare_mailbox
 from sync.upstream.errors import CommandRefused, Severity, UpstreamError
 from sync.work import SUSPECT_AFTER, SliceWork
 

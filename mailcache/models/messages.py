@@ -6,7 +6,9 @@ from datetime import datetime
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now, NullIf
+
+from mailcache.identity import Traits
 
 
 class Message(models.Model):
@@ -54,6 +56,17 @@ class RemoteQuerySet(models.QuerySet["Remote"]):
     def numbered(self, account_id: int, mailbox_id: int, uidvalidity: int) -> RemoteQuerySet:
         """What is known of a mailbox under one UIDVALIDITY."""
         return self.filter(account_id=account_id, mailbox_id=mailbox_id, uidvalidity=uidvalidity)
+
+    def traits(self) -> dict[int, Traits]:
+        """What their messages are known by, by upstream UID."""
+        rows = self.filter(messages__mailbox_id=models.F("mailbox_id")).values_list(
+            "uid",
+            Coalesce("messages__content__upstream_size", "messages__size"),
+            "messages__internal_date",
+            "upstream_id",
+            Coalesce("messages__content__message_id", NullIf("listings__message_id", models.Value(""))),
+        )
+        return {uid: Traits(*values) for uid, *values in rows}
 
 
 class Remote(models.Model):

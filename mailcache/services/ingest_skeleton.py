@@ -71,8 +71,8 @@ _ADD = """
 class SkeletonRow:
     """What the skeleton pass learns of one upstream message. ``internal_date`` is aware; its offset is kept.
 
-    ``upstream_id`` (EMAILID, X-GM-MSGID) or ``message_id`` let it be known again after it was renumbered or moved;
-    both are empty where the message has none or the upstream was not asked.
+    ``upstream_id`` (EMAILID, X-GM-MSGID) or ``message_id`` (with its angle brackets) let it be known again after it was
+    renumbered or moved; both are empty where the message has none or the upstream was not asked.
     """
 
     uid: int
@@ -82,6 +82,7 @@ class SkeletonRow:
     upstream_id: str = ""
     message_id: str = ""
     labels: tuple[str, ...] = ()
+    """X-GM-LABELS, decoded."""
 
 
 @transaction.atomic

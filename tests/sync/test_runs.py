@@ -14,8 +14,9 @@ from mailcache.services.leases import Fence
 from sync.models import STALE_AFTER, Checkpoint, SyncKind, SyncOutcome, SyncRun
 from sync.scheduling import claim_due
 from sync.services import checkpoints, runs
-from sync.services.checkpoints import UpstreamState
+from sync.services.checkpoints import Finding
 from sync.services.runs import Counters
+from sync.tiers import UpstreamState
 from tests.builders import make_account, make_fence, make_mailboxes
 
 pytestmark = pytest.mark.django_db
@@ -184,9 +185,11 @@ class TestCheckpoints:
         checkpoints.note_compared(fence=fence, before=before, state=STATE, compared_at=now)
         empty = UpstreamState(7, 10, None, 0)
         before = checkpoints.checkpoint_of(fence=fence, mailbox_id=inbox.pk)
-        checkpoints.note_compared(fence=fence, before=before, state=empty, compared_at=now, seen_empty=True)
+        finding = Finding(held_back=[5, 6, 7])
+        checkpoints.note_compared(fence=fence, before=before, state=empty, compared_at=now, finding=finding)
         after = Checkpoint.objects.get()
-        assert (after.exists, after.seen_empty_at) == (3, now)
+        assert (after.exists, after.gone_seen_at, after.gone_uids) == (3, now, "5:7")
+        assert "3 messages" in after.reason
 
     def test_a_failed_mailbox_is_left_alone_for_a_while(self, fence: Fence, inbox: Mailbox) -> None:
         checkpoints.want_inbox(account_id=fence.account_id)
