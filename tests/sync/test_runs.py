@@ -12,7 +12,7 @@ from mailcache.models import Account, AccountState, AuthMethod, Mailbox, TlsMode
 from mailcache.services import accounts, leases
 from mailcache.services.leases import Fence
 from sync.models import STALE_AFTER, Checkpoint, SyncKind, SyncOutcome, SyncRun
-from sync.scheduling import claim_due
+from sync.scheduling import Due, claim_due
 from sync.services import checkpoints, runs
 from sync.services.checkpoints import Finding
 from sync.services.runs import Counters
@@ -33,6 +33,10 @@ def account() -> Account:
 @pytest.fixture
 def fence(account: Account) -> Fence:
     return make_fence(account)
+
+
+def claimed(now: datetime) -> list[int]:
+    return [due.account_id for due in claim_due(now=now)]
 
 
 def begin(fence: Fence, *, full: bool = False, now: datetime | None = None) -> SyncRun:
@@ -107,8 +111,8 @@ class TestRuns:
     def test_an_account_of_a_dead_worker_becomes_due_by_itself(self, fence: Fence, account: Account) -> None:
         now = timezone.now()
         begin(fence, now=now)
-        assert claim_due(now=now + timedelta(seconds=1)) == []
-        assert claim_due(now=now + timedelta(minutes=1)) == [account.pk]
+        assert claimed(now + timedelta(seconds=1)) == []
+        assert claim_due(now=now + timedelta(minutes=1)) == [Due(account.pk, is_continued=True)]
 
     def test_failure_has_a_reason_and_a_date(self, fence: Fence, account: Account) -> None:
         fail(fence, begin(fence))
@@ -128,7 +132,7 @@ class TestRuns:
             auth_method=AuthMethod.LOGIN,
         )
         fail(fence, run, AccountState.AUTH_FAILED)
-        assert claim_due(now=timezone.now()) == [account.pk]
+        assert claimed(timezone.now()) == [account.pk]
 
     def test_a_worker_that_lost_its_lease_cannot_end_the_run(self, fence: Fence, account: Account) -> None:
         run = begin(fence)
@@ -142,13 +146,13 @@ class TestRuns:
 class TestDue:
     def test_every_account_is_claimed_once(self, account: Account) -> None:
         now = timezone.now()
-        assert claim_due(now=now) == [account.pk]
-        assert claim_due(now=now) == []
-        assert claim_due(now=now + runs.QUEUED_CLAIM) == [account.pk]
+        assert claimed(now) == [account.pk]
+        assert claimed(now) == []
+        assert claimed(now + runs.QUEUED_CLAIM) == [account.pk]
 
     def test_paused_and_refused_accounts_are_left_alone(self, account: Account) -> None:
         accounts.pause_sync(account_id=account.pk, paused=True)
-        assert claim_due(now=timezone.now()) == []
+        assert claimed(timezone.now()) == []
 
 
 class TestCheckpoints:
