@@ -115,6 +115,10 @@ class ListingQuerySet(models.QuerySet["Listing"]):
         )
         return self.filter(models.Q(wanted_at__isnull=False) | models.Exists(young))
 
+    def shown_in(self, mailbox_id: int) -> ListingQuerySet:
+        """Those whose message a label mailbox shows."""
+        return self.filter(remote__messages__mailbox_id=mailbox_id)
+
     def newest_first(self, mailbox_id: int) -> ListingQuerySet:
         """Those of one mailbox, newest first."""
         return self.filter(mailbox_id=mailbox_id).order_by("-uid")

@@ -26,6 +26,8 @@ from mailcache.services.message_flags import FlagChange
 from mailcache.services.rows import count_appeared, count_changed, count_expunged, execute, fetch_all
 from mailcache.wire.number_set import NumberSet
 
+ALL_MAIL_HIDDEN = "the upstream hides All Mail from IMAP"
+
 _REMOTES = """
     SELECT id, uid, labels FROM mailcache_remote
     WHERE account_id = %(account)s AND mailbox_id = %(mailbox)s
@@ -165,6 +167,17 @@ def set_labels(*, fence: Fence, labels: Mapping[bytes, str]) -> list[int]:
         elif after:
             new.append(mailbox.pk)
     return new
+
+
+@transaction.atomic
+def hide_all_mail(*, fence: Fence, hidden: bool) -> None:
+    """Leave All Mail as it is while the upstream does not show it, and take it up again."""
+    leases.check(fence)
+    rows = Mailbox.objects.mirrored(fence.account_id).filter(role=MailboxRole.ALL)
+    if hidden:
+        rows.filter(sync_paused_reason="").update(sync_paused_reason=ALL_MAIL_HIDDEN)
+    else:
+        rows.filter(sync_paused_reason=ALL_MAIL_HIDDEN).update(sync_paused_reason="")
 
 
 def show_label(*, fence: Fence, mailbox_id: int, above: int, limit: int) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Max
 from django.utils import timezone
 
 from mailcache.models import Mailbox, MailboxRole
@@ -189,9 +189,40 @@ def checkpoint_of(*, fence: Fence, mailbox_id: int) -> Checkpoint:
 
 
 @transaction.atomic
+def want_filled(*, fence: Fence, mailbox_ids: Collection[int]) -> None:
+    """Have label mailboxes filled that showed no label before."""
+    leases.check(fence)
+    Checkpoint.objects.filter(account_id=fence.account_id, mailbox_id__in=mailbox_ids).update(full_wanted=True)
+
+
+@transaction.atomic
+def note_filled(*, fence: Fence, mailbox_id: int | None = None) -> None:
+    """Note that label mailboxes, or one of them, are as far as All Mail is: they are never compared themselves."""
+    leases.check(fence)
+    mailboxes = Mailbox.objects.mirrored(fence.account_id)
+    source = Checkpoint.objects.filter(account_id=fence.account_id, mailbox__role=MailboxRole.ALL)
+    labelled = mailboxes.exclude(label="") if mailbox_id is None else mailboxes.filter(pk=mailbox_id)
+    compared_at = source.aggregate(at=Max("compared_at"))["at"]
+    Checkpoint.objects.bulk_create(
+        [
+            Checkpoint(account_id=fence.account_id, mailbox_id=pk, compared_at=compared_at)
+            for pk in labelled.values_list("pk", flat=True)
+        ],
+        update_conflicts=True,
+        unique_fields=["account", "mailbox"],
+        update_fields=["compared_at", "full_wanted", "failures", "reason", "retry_at", "wanted_at"],
+    )
+
+
+@transaction.atomic
 def want_inbox(*, account_id: int) -> bool:
-    """Note that the upstream spoke of INBOX; False while there is no INBOX here that could be compared."""
+    """Note that the upstream spoke of INBOX; False while there is no INBOX here that could be compared.
+
+    Where it shows a label, All Mail has what it shows.
+    """
     inbox = Mailbox.objects.mirrored(account_id).filter(role=MailboxRole.INBOX).first()
+    if inbox is not None and inbox.label:
+        inbox = Mailbox.objects.mirrored(account_id).filter(role=MailboxRole.ALL).first()
     if inbox is None:
         return False
     Checkpoint.objects.update_or_create(

@@ -55,6 +55,8 @@ def _fetch(session: Session, scan: Scanner, by_uid: bool) -> bytes:
             named = [found for found in named if found[2].told.modseq > int(changed_since[1])]
             if Item(b"MODSEQ") not in items:
                 items.append(Item(b"MODSEQ"))
+        if any(item.section == b"" for item in items):
+            session.server.body_order.append([])
         answers = [_answer(session, *found, items) for found in named]
     for answer in answers:
         session.send(answer)
@@ -65,6 +67,7 @@ def _answer(session: Session, seq: int, uid: int, mail: Mail, items: list[Item])
     sections = [item for item in items if item.section is not None]
     if any(item.section == b"" and item.partial is None for item in sections):
         session.server.bodies[mail.msgid] += 1
+        session.server.body_order[-1].append(mail.msgid)
     if not session.read_only and any(not item.peek for item in sections):
         session.account.set_flags(mail, mail.flags | {"\\Seen"})
     hidden = session.folder.label if session.folder is not None else None

@@ -22,7 +22,7 @@ class FakeGmail:
     """A server with one account; a context manager. Written from Gmail's documentation and the field notes.
 
     ``account`` is what people do on the web. ``commands`` records every command without its tag, ``bodies`` counts by
-    X-GM-MSGID how often a whole message was sent.
+    X-GM-MSGID how often a whole message was sent, and ``body_order`` which ones one command asked for.
     """
 
     def __init__(self, names: SystemNames = ENGLISH) -> None:
@@ -30,6 +30,7 @@ class FakeGmail:
         self.account.on_change = self._announce
         self.commands: list[bytes] = []
         self.bodies: Counter[int] = Counter()
+        self.body_order: list[list[int]] = []
         self.credentials = (USER, PASSWORD)
         self.connections_allowed = 15
         self.search_limit: int | None = None
@@ -63,6 +64,7 @@ class FakeGmail:
         """Begin a new record."""
         self.commands.clear()
         self.bodies.clear()
+        self.body_order.clear()
 
     def may_log_in(self) -> bool:
         """Tell whether one connection more is within the account's limit."""
