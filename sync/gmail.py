@@ -25,6 +25,8 @@ CAPPED_NOTICE = (
 
 # The sizes to which Gmail's settings limit every mailbox (quirk 7).
 _CAPS = frozenset({1_000, 2_000, 5_000, 10_000})
+# Of the newest messages of a renamed label.
+_SAME_SHARE = 0.8
 # As X-GM-LABELS spells them; other spellings have been seen in what clients write.
 _SYSTEM_LABELS = {
     "inbox": INBOX_LABEL,
@@ -110,6 +112,14 @@ def without_hidden(gone: list[int], there: Iterable[int], exists: int) -> list[i
         return gone
     lowest = min(there, default=0)
     return [uid for uid in gone if uid > lowest]
+
+
+def may_be_renamed(*, here: int, there: int, sampled: int, shared: int) -> bool:
+    """Tell whether a mailbox that is missing and one that is new show the same messages.
+
+    ``here`` and ``there`` are how many they show, ``shared`` how many of those ``sampled`` there are here.
+    """
+    return 0 < sampled and shared >= sampled * _SAME_SHARE and here <= 2 * there and there <= 2 * here
 
 
 def _label_of(entry: ListedMailbox) -> str:
