@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailcache.identity import Traits, sample_matches, upstream_key
+from mailcache.identity import Traits, sample_matches
+from mailcache.mime.headers import first_values, parse_fields
+from mailcache.mime.message_ids import first_message_id
 from mailcache.models import Mailbox, Remote
 from sync import renames
 from sync.label_renames import find_label_renames
@@ -16,7 +18,7 @@ from sync.work import SliceWork
 _SAMPLE = 10
 # Each costs a command; of more new mailboxes than these at once the rest is fetched as new.
 _MOST_EXAMINED = 200
-_ITEMS = b"(INTERNALDATE RFC822.SIZE)"
+_ITEMS = b"(INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])"
 
 
 def find_renames(work: SliceWork, mailboxes: Sequence[Mailbox], listed: Sequence[ListedMailbox]) -> dict[int, bytes]:
@@ -82,12 +84,20 @@ def _holds_the_same(work: SliceWork, gone: Here, found: There) -> bool:
     upstream: dict[int, Traits] = {}
 
     def collect(message: FetchedMessage) -> None:
-        if message.uid is not None and message.size is not None and message.internal_date is not None:
-            key = upstream_key(message.email_id or "")
-            upstream[message.uid] = Traits(message.size, message.internal_date, key)
+        traits = _traits(message)
+        if message.uid is not None and traits is not None:
+            upstream[message.uid] = traits
 
     work.upstream.client.uid_fetch(sorted(newest), _ITEMS, on_message=collect)
     return sample_matches(numbered.filter(uid__in=newest).traits(), upstream)
+
+
+def _traits(message: FetchedMessage) -> Traits | None:
+    header = next(iter(message.sections.values()), None)
+    if message.size is None or message.internal_date is None or not isinstance(header, bytes):
+        return None
+    message_id = first_message_id(first_values(parse_fields(header)).get(b"message-id"))
+    return Traits(message.size, message.internal_date, message_id=message_id or "")
 
 
 def _examine(work: SliceWork, name: bytes) -> SelectedMailbox | None:

@@ -3,6 +3,19 @@
 from django.db import migrations, models
 
 
+# What came before ids were given: the same ids that new messages get.
+_GIVE_IDS = """
+    UPDATE mailcache_message AS message
+    SET emailid = CASE WHEN remote.upstream_id = '' THEN 'i' || remote.id ELSE 'u' || remote.upstream_id END
+    FROM mailcache_remote AS remote
+    WHERE remote.id = message.remote_id AND message.emailid = ''
+"""
+_REMEMBER = """
+    UPDATE mailcache_content AS content SET emailid = message.emailid, internal_date = message.internal_date
+    FROM mailcache_message AS message WHERE message.content_id = content.id
+"""
+
+
 class Migration(migrations.Migration):
     dependencies = [
         ("mailcache", "0003_sync_engine"),
@@ -54,6 +67,8 @@ class Migration(migrations.Migration):
                 max_length=64,
             ),
         ),
+        migrations.RunSQL(_GIVE_IDS, migrations.RunSQL.noop),
+        migrations.RunSQL(_REMEMBER, migrations.RunSQL.noop),
         migrations.AddIndex(
             model_name="content",
             index=models.Index(

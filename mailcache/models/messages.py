@@ -64,7 +64,10 @@ class RemoteQuerySet(models.QuerySet["Remote"]):
             Coalesce("messages__content__upstream_size", "messages__size"),
             "messages__internal_date",
             "upstream_id",
-            Coalesce("messages__content__message_id", NullIf("listings__message_id", models.Value(""))),
+            Coalesce(
+                "messages__content__message_id",
+                NullIf("listings__message_id", models.Value("", output_field=models.TextField())),
+            ),
         )
         return {uid: Traits(*values) for uid, *values in rows}
 

@@ -18,6 +18,14 @@ from mailcache.services import leases
 from mailcache.services.leases import Fence
 from mailcache.services.rows import execute
 
+# What was recognised as a copy of a message in a mailbox that goes was moved from there.
+_MOVED = """
+    DELETE FROM mailcache_listing AS listing USING mailcache_message AS gone, mailcache_message AS other
+    WHERE gone.account_id = %(account)s AND gone.mailbox_id = %(mailbox)s
+      AND other.content_id = gone.content_id AND other.mailbox_id <> gone.mailbox_id
+      AND listing.account_id = %(account)s AND listing.remote_id = other.remote_id
+"""
+
 # The ORM's cascade would read every row before it deletes it; these tables are large.
 _DELETE_ROWS = """
     WITH mutation AS (DELETE FROM mailcache_mutation WHERE account_id = %(account)s AND mailbox_id = %(mailbox)s),
@@ -196,5 +204,7 @@ def _note_missing(account: Account, missing: Sequence[Mailbox], *, of: int) -> l
 
 def delete_mailbox_rows(mailbox: Mailbox) -> None:
     """Delete a mailbox and everything in it, in the caller's transaction. Content stays for the collector."""
-    execute(_DELETE_ROWS, {"account": mailbox.account_id, "mailbox": mailbox.pk})
+    rows = {"account": mailbox.account_id, "mailbox": mailbox.pk}
+    execute(_MOVED, rows)
+    execute(_DELETE_ROWS, rows)
     mailbox.delete()
