@@ -7,7 +7,7 @@ what a client waits for, then mailbox after mailbox in the planner's order, each
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -98,14 +98,16 @@ class BatchDispenser:
             self._stopped = True
             self._changed.notify_all()
 
-    def take(self, limit: int, *, wait: bool, mailbox: Mailbox | None = None) -> Batch | None:
+    def take(
+        self, limit: int, *, wait: bool, mailbox: Mailbox | None = None, avoided: Container[int] = ()
+    ) -> Batch | None:
         """Return a batch of at most ``limit`` octets; with ``wait``, wait for one until the work is complete.
 
-        With ``mailbox``, only of that one.
+        With ``mailbox``, only of that one; of none that is in ``avoided``.
         """
         with self._changed:
             while not self._stopped:
-                batch = self._find(limit) if mailbox is None else self._ahead(mailbox.pk, limit)
+                batch = self._find(limit, avoided) if mailbox is None else self._ahead(mailbox.pk, limit)
                 if batch is not None:
                     batch.held |= {message.remote_id for message in batch.messages}
                     self._claimed |= batch.held
@@ -139,13 +141,14 @@ class BatchDispenser:
         rows = Listing.objects.fetchable(self._account_id, timezone.now())
         return replace(self._rights, octets=None).permitted(rows, spent=0).exists()
 
-    def _find(self, limit: int) -> Batch | None:
+    def _find(self, limit: int, avoided: Container[int]) -> Batch | None:
         wanted = self._permitted().wanted().order_by("wanted_at").values_list("mailbox_id", flat=True)
-        for mailbox_id in dict.fromkeys(wanted[: self._most]):
+        for mailbox_id in dict.fromkeys(mailbox_id for mailbox_id in wanted[: self._most] if mailbox_id not in avoided):
             batch = self._next(mailbox_id, limit, self._permitted().wanted())
             if batch is not None:
                 return batch
-        return next(filter(None, (self._ahead(mailbox_id, limit) for mailbox_id in self._mailboxes)), None)
+        mailboxes = [mailbox_id for mailbox_id in self._mailboxes if mailbox_id not in avoided]
+        return next(filter(None, (self._ahead(mailbox_id, limit) for mailbox_id in mailboxes)), None)
 
     def _ahead(self, mailbox_id: int, limit: int) -> Batch | None:
         if mailbox_id in self._empty:

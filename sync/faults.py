@@ -47,11 +47,18 @@ class Faults:
 
 
 class FaultHandler:
-    """Decides, for one thread of a slice, what becomes of a fault that it met in a mailbox."""
+    """Decides, for one thread of a slice, what becomes of a fault that it met in a mailbox.
 
-    def __init__(self, work: SliceWork, faults: Faults) -> None:
+    Only the first connection blames mailboxes (``blames``). A further one that meets a fault leaves that mailbox to the
+    others: it may be the connection that is at fault (G7).
+    """
+
+    def __init__(self, work: SliceWork, faults: Faults, *, blames: bool) -> None:
+        self.avoided: set[int] = set()
+        """Mailboxes that this connection leaves to others."""
         self._work = work
         self._faults = faults
+        self._blames = blames
         self._replaced = 0
 
     def take(self, mailbox: Mailbox, error: UpstreamError) -> None:
@@ -67,7 +74,9 @@ class FaultHandler:
         self._faults.note(error)
         suspect = work.account.failures >= SUSPECT_AFTER
         is_local = error.severity != Severity.TRANSIENT or isinstance(error, CommandRefused)
-        if is_local or suspect:
+        if is_local and not self._blames:
+            self.avoided.add(mailbox.pk)
+        elif is_local or (suspect and self._blames):
             self._leave_alone(mailbox, error)
         if not is_local:
             self._replaced += 1

@@ -52,7 +52,7 @@ class Passes:
         self._faults = faults
         self._rights = rights
         self._fetcher = BodyFetcher(work, store, dispenser)
-        self._handler = FaultHandler(work, faults)
+        self._handler = FaultHandler(work, faults, blames=True)
         self._comparing: Mailbox | None = None
         work.on_step = self._look
 
@@ -139,7 +139,7 @@ class Passes:
 
     def _fetch_bodies(self) -> None:
         try:
-            fetch_batches(self._work, self._fetcher, self._dispenser, self._faults, wait=False)
+            fetch_batches(self._work, self._fetcher, self._dispenser, self._faults, is_first=True)
         except UpstreamError as error:
             self._faults.raise_root(error)
         self._store.drain()

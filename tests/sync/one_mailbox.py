@@ -42,7 +42,7 @@ class OneMailbox(ScriptedImap):
         return [command for command in self.asked(b"UID FETCH") if b"BODY.PEEK[]" in command]
 
     def _next_answer(self, name: str) -> Answer:
-        command = self.commands[-1]
+        command = self.command
         if name == "LIST":
             return b"".join(b'* LIST () "/" %s\r\n' % mailbox for mailbox in self.mailboxes) + b"{tag} OK done\r\n"
         if name in ("EXAMINE", "SELECT"):
