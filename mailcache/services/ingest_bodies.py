@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F
 
-from mailcache.journal import CounterDelta, LockedMailbox, lock_mailbox, write_change
+from mailcache.journal import CounterDelta, LockedMailbox, announce_bodies, lock_mailbox, write_change
 from mailcache.mime.parsed import RENDERING_VERSION, ParsedMessage
 from mailcache.models import Account, Listing, Segment, SegmentState
 from mailcache.segments import StoredSegment
@@ -107,6 +108,7 @@ def add_contents(*, fence: Fence, mailbox_id: int, segment: StoredSegment, rows:
     _note_dead_bytes(segment_row, segment.size - kept)
     linked = _link(lock_mailbox(mailbox_id), rows, contents)
     Listing.objects.filter(account_id=account_id, remote_id__in=[row.remote_id for row in rows]).delete()
+    transaction.on_commit(partial(announce_bodies, account_id))
     return BodiesAdded(stored=len(added), duplicate=len(rows) - len(added), vanished=len(rows) - linked)
 
 
