@@ -1,4 +1,4 @@
-"""Faults that a sync finds in what the upstream says, beside those of the connection."""
+"""Faults that a sync finds in what the upstream says, beside those of the connection; and reasons to stop."""
 
 from __future__ import annotations
 
@@ -19,3 +19,7 @@ class NoInbox(UpstreamError):
 
 class SliceOver(Exception):
     """The slice's time is up, or the account may no longer be worked on: stop at this commit point."""
+
+
+class NoConnectionFree(Exception):
+    """All connections that the account or its host may have are in use: try again soon. No fault of anybody."""

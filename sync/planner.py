@@ -38,6 +38,8 @@ class Waiting(NamedTuple):
     remote_id: int
     uid: int
     size: int
+    attempts: int = 0
+    """How often it was set aside already."""
 
 
 def mailbox_order(role: str, name: str) -> tuple[int, str]:
@@ -72,18 +74,19 @@ def next_batch(
 ) -> Sequence[Waiting]:
     """Return the batch of bodies that begins at ``start`` of a list that is newest first.
 
-    It has at most ``limit`` bytes and ``most`` messages, but always one message, and a message larger than
-    ``alone_above`` is fetched alone.
+    It has at most ``limit`` bytes and ``most`` messages, but always one message. A message that is larger than
+    ``alone_above``, or that was set aside before, is fetched alone.
     """
     end = start
     total = 0
     while end < len(waiting) and end - start < most:
-        size = waiting[end].size
-        if end > start and (total + size > limit or size > alone_above):
+        message = waiting[end]
+        alone = message.size > alone_above or message.attempts > 0
+        if end > start and (total + message.size > limit or alone):
             break
         end += 1
-        total += size
-        if size > alone_above:
+        total += message.size
+        if alone:
             break
     return waiting[start:end]
 

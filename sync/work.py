@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from mailcache.models import Account
 from mailcache.services.leases import Fence
 from sync.connection import UpstreamSession
 from sync.errors import SliceOver
+from sync.lanes import Lane
 from sync.models import SyncRun
 from sync.planner import FIRST_BATCH_BYTES
+from sync.profiles import GENERIC, Profile
 from sync.services.runs import Counters
 
 # After this many failed runs in a row the failure is pinned on what was being worked on: one mailbox or message may be
@@ -31,9 +33,13 @@ class Pace:
     measured: bool = False
 
 
+def _nothing() -> None:
+    return None
+
+
 @dataclass(slots=True)
 class SliceWork:
-    """One slice of one account's run. ``deadline`` is on ``clock``'s scale."""
+    """One slice of one account's run, as one of its threads sees it. ``deadline`` is on ``clock``'s scale."""
 
     account: Account
     fence: Fence
@@ -43,12 +49,29 @@ class SliceWork:
     deadline: float
     must_stop: Callable[[], bool]
     rng: Random
+    profile: Profile = GENERIC
+    lane: Lane = Lane.SLOW
+    cut_at: float = float("inf")
+    """When a command that still brings messages is cut between two of them."""
     clock: Callable[[], float] = time.monotonic
     pace: Pace = field(default_factory=Pace)
     skipped: set[int] = field(default_factory=set)
     """Remotes that this slice has tried and set aside."""
+    on_step: Callable[[], None] = _nothing
+    """Called at each pause point: something was committed."""
 
     def pause_point(self) -> None:
         """Raise ``SliceOver`` when it is time to stop; called after each step forward, when it is committed."""
+        self.on_step()
         if self.must_stop() or self.clock() >= self.deadline:
             raise SliceOver
+
+    def beside(self, upstream: UpstreamSession) -> SliceWork:
+        """Return the work of another thread of this slice, which has a connection and counters of its own."""
+        return replace(
+            self,
+            upstream=upstream,
+            counters=Counters(),
+            rng=Random(self.rng.random()),  # noqa: S311 - jitter, not a secret
+            on_step=_nothing,
+        )
