@@ -73,9 +73,7 @@ class Traffic:
     bytes_out: int = 0
 
     def __add__(self, other: Traffic) -> Traffic:
-        return Traffic(
-            self.commands + other.commands, self.bytes_in + other.bytes_in, self.bytes_out + other.bytes_out
-        )
+        return Traffic(self.commands + other.commands, self.bytes_in + other.bytes_in, self.bytes_out + other.bytes_out)
 
 
 class UpstreamSession:

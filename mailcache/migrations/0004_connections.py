@@ -4,25 +4,30 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('mailcache', '0003_sync_engine'),
+        ("mailcache", "0003_sync_engine"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='account',
-            name='crowded_limit',
-            field=models.PositiveSmallIntegerField(editable=False, help_text='Connections that the upstream still allowed when it refused one more.', null=True),
+            model_name="account",
+            name="crowded_limit",
+            field=models.PositiveSmallIntegerField(
+                editable=False,
+                help_text="Connections that the upstream still allowed when it refused one more.",
+                null=True,
+            ),
         ),
         migrations.AddField(
-            model_name='account',
-            name='crowded_until',
-            field=models.DateTimeField(editable=False, help_text='The account makes do with so few connections until then.', null=True),
+            model_name="account",
+            name="crowded_until",
+            field=models.DateTimeField(
+                editable=False, help_text="The account makes do with so few connections until then.", null=True
+            ),
         ),
         migrations.AddField(
-            model_name='account',
-            name='latched_at',
-            field=models.DateTimeField(editable=False, help_text='When the first of the latches was set.', null=True),
+            model_name="account",
+            name="latched_at",
+            field=models.DateTimeField(editable=False, help_text="When the first of the latches was set.", null=True),
         ),
     ]

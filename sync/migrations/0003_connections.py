@@ -4,24 +4,40 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('mailcache', '0004_connections'),
-        ('sync', '0002_sync_engine'),
+        ("mailcache", "0004_connections"),
+        ("sync", "0002_sync_engine"),
     ]
 
     operations = [
         migrations.RemoveConstraint(
-            model_name='syncrun',
-            name='syncrun_outcome',
+            model_name="syncrun",
+            name="syncrun_outcome",
         ),
         migrations.AlterField(
-            model_name='syncrun',
-            name='outcome',
-            field=models.CharField(choices=[('running', 'running'), ('interrupted', 'interrupted: its worker was stopped, the next one goes on'), ('completed', 'in step'), ('partly', 'in step except for some mailboxes'), ('failed', 'failed'), ('stopped', 'stopped: paused, or the account changed'), ('abandoned', 'its worker vanished')], default='running', max_length=15),
+            model_name="syncrun",
+            name="outcome",
+            field=models.CharField(
+                choices=[
+                    ("running", "running"),
+                    ("interrupted", "interrupted: its worker was stopped, the next one goes on"),
+                    ("completed", "in step"),
+                    ("partly", "in step except for some mailboxes"),
+                    ("failed", "failed"),
+                    ("stopped", "stopped: paused, or the account changed"),
+                    ("abandoned", "its worker vanished"),
+                ],
+                default="running",
+                max_length=15,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='syncrun',
-            constraint=models.CheckConstraint(condition=models.Q(('outcome__in', ['running', 'interrupted', 'completed', 'partly', 'failed', 'stopped', 'abandoned'])), name='syncrun_outcome'),
+            model_name="syncrun",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("outcome__in", ["running", "interrupted", "completed", "partly", "failed", "stopped", "abandoned"])
+                ),
+                name="syncrun_outcome",
+            ),
         ),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,7 +10,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from mailcache.models import Mailbox, MailboxRole
+from mailcache.models import Mailbox
 from mailcache.services import leases
 from mailcache.services.leases import Fence
 from sync.models import Checkpoint
@@ -77,15 +78,14 @@ def checkpoint_of(*, fence: Fence, mailbox_id: int) -> Checkpoint:
 
 
 @transaction.atomic
-def want_inbox(*, account_id: int) -> bool:
-    """Note that the upstream spoke of INBOX; False while there is no INBOX here that could be compared."""
-    inbox = Mailbox.objects.mirrored(account_id).filter(role=MailboxRole.INBOX).first()
-    if inbox is None:
-        return False
-    Checkpoint.objects.update_or_create(
-        account_id=account_id, mailbox_id=inbox.pk, defaults={"wanted_at": timezone.now()}
+def want_mailboxes(*, account_id: int, mailbox_ids: Collection[int]) -> int:
+    """Note that the upstream spoke of these mailboxes; returns how many of them can be compared."""
+    here = Mailbox.objects.mirrored(account_id).filter(pk__in=mailbox_ids).order_by("pk").values_list("pk", flat=True)
+    wants = [Checkpoint(account_id=account_id, mailbox_id=pk, wanted_at=timezone.now()) for pk in here]
+    Checkpoint.objects.bulk_create(
+        wants, update_conflicts=True, unique_fields=["account", "mailbox"], update_fields=["wanted_at"]
     )
-    return True
+    return len(wants)
 
 
 @transaction.atomic
