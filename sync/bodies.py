@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from django.conf import settings
@@ -42,6 +42,7 @@ class BodyFetcher:
         self._store = store
         self._dispenser = dispenser
         self._broken = 0
+        self._reasons: dict[int, str] = {}
         self._directory = spool_directory(Path(settings.DATA_DIR))
 
     def fetch(self, batch: Batch) -> None:
@@ -51,9 +52,9 @@ class BodyFetcher:
         """
         began = self._work.clock()
         try:
-            size = self._fetch(batch, batch.messages)
-            self._note_pace(batch.messages, size, self._work.clock() - began)
-            self._fetch_rest(batch, _missing(batch, batch.messages), delivered=size > 0)
+            found = self._fetch(batch, batch.messages)
+            self._note_pace(batch.messages, found, self._work.clock() - began)
+            self._fetch_rest(batch, self._missing(batch, batch.messages), delivered=bool(found))
         finally:
             self._dispenser.release(batch.held, batch.mailbox.pk)
 
@@ -62,11 +63,12 @@ class BodyFetcher:
         if self._work.upstream.is_open(name):
             return
         selected = self._work.upstream.examine(name)
-        if selected.uidvalidity != mailbox.upstream_uidvalidity:
+        # One that tells none was looked at when its messages were compared (quirk 41).
+        if selected.uidvalidity and selected.uidvalidity != mailbox.upstream_uidvalidity:
             raise IncompleteAnswer("the mailbox was renumbered (UIDVALIDITY) while its messages were being fetched")
 
-    def _fetch(self, batch: Batch, messages: Sequence[Waiting]) -> int:
-        """Fetch some of a batch's messages in one command and hand over what comes; returns its octets.
+    def _fetch(self, batch: Batch, messages: Sequence[Waiting]) -> list[FetchedBody]:
+        """Fetch some of a batch's messages in one command; what comes is handed over, and returned.
 
         What the upstream did not deliver is still held by the batch then.
         """
@@ -91,8 +93,8 @@ class BodyFetcher:
                 raise
         finally:
             # What came before a fault is whole: it is not fetched again.
-            size = self._hand_over(batch, wanted, bodies, sinks)
-        return size
+            found = self._hand_over(batch, wanted, bodies, sinks)
+        return found
 
     def _hand_over(
         self,
@@ -100,19 +102,19 @@ class BodyFetcher:
         wanted: Mapping[int, Waiting],
         bodies: Mapping[int, FetchedBody],
         sinks: Sequence[SpooledLiteral],
-    ) -> int:
+    ) -> list[FetchedBody]:
         headers = self._known_headers(wanted.values())
-        found = [
-            body
-            for uid, body in sorted(bodies.items())
-            if (body.size or not wanted[uid].size)
-            and (body.remote_id not in headers or is_same_message(headers[body.remote_id], body.head))
-        ]
+        found = []
+        for uid, body in sorted(bodies.items()):
+            if body.remote_id in headers and not is_same_message(headers[body.remote_id], body.head):
+                self._reasons[body.remote_id] = _ANOTHER
+            elif body.size or not wanted[uid].size:
+                found.append(body)
         _discard(sinks, found)
         remotes = {body.remote_id for body in found}
         batch.held -= remotes
         self._store.put(batch.mailbox.pk, found, on_end=lambda: self._dispenser.release(remotes, batch.mailbox.pk))
-        return sum(body.size for body in found)
+        return found
 
     def _known_headers(self, messages: Collection[Waiting]) -> dict[int, bytes]:
         if self._work.profile.rewrites_bytes:
@@ -121,7 +123,7 @@ class BodyFetcher:
             account_id=self._work.account.pk, remote_id__in=[message.remote_id for message in messages]
         )
         known = rows.filter(header__isnull=False).values_list("remote_id", "header")
-        return {remote_id: bytes(header) for remote_id, header in known}
+        return {remote_id: bytes(header) for remote_id, header in known if header is not None}
 
     def _sink_policy(self, sinks: list[SpooledLiteral]) -> Callable[[LiteralInfo], LiteralSink | None]:
         in_memory = 0
@@ -147,22 +149,21 @@ class BodyFetcher:
         middle = len(messages) // 2
         halves = messages[:middle], messages[middle:]
         for half in halves:
-            delivered = self._fetch(batch, half) > 0 or delivered
+            delivered = bool(self._fetch(batch, half)) or delivered
         if not delivered:
             raise IncompleteAnswer("the upstream delivers no message of this mailbox")
         for half in halves:
-            self._fetch_rest(batch, _missing(batch, half), delivered=True)
+            self._fetch_rest(batch, self._missing(batch, half), delivered=True)
 
     def _fetch_singly(self, batch: Batch, messages: Sequence[Waiting], *, delivered: bool) -> None:
         refused = []
         for message in messages:
-            if self._fetch(batch, [message]) > 0:
-                delivered = True
-            refused += [left for left in _missing(batch, [message]) if left.remote_id not in self._work.skipped]
+            delivered = bool(self._fetch(batch, [message])) or delivered
+            refused += self._missing(batch, [message])
             if len(refused) > _REFUSED_IN_A_ROW and not delivered:
                 raise IncompleteAnswer("the upstream delivers no message of this mailbox")
         for message in refused:
-            self._park(message, "the upstream did not deliver this message")
+            self._park(message, self._reasons.get(message.remote_id, _NOT_DELIVERED))
 
     def _is_about_messages(self, batch: Batch, messages: Sequence[Waiting], error: UpstreamError) -> bool:
         """Tell whether the others can be fetched all the same.
@@ -171,6 +172,7 @@ class BodyFetcher:
         at one that is fetched alone: that one is set aside, so that it blocks no other.
         """
         if isinstance(error, CommandRefused):
+            self._reasons.update((message.remote_id, str(error)) for message in messages)
             return error.severity == Severity.MESSAGE
         is_suspect = self._work.account.failures >= SUSPECT_AFTER or messages[0].attempts > 0
         if len(messages) > 1 or not is_suspect or self._broken >= _BROKEN_IN_A_SLICE:
@@ -188,8 +190,13 @@ class BodyFetcher:
         self._work.skipped.add(message.remote_id)
         self._work.counters.bodies_parked += 1
 
-    def _note_pace(self, messages: Sequence[Waiting], size: int, seconds: float) -> None:
+    def _missing(self, batch: Batch, messages: Sequence[Waiting]) -> list[Waiting]:
+        left = batch.held - self._work.skipped
+        return [message for message in messages if message.remote_id in left]
+
+    def _note_pace(self, messages: Sequence[Waiting], found: Sequence[FetchedBody], seconds: float) -> None:
         pace = self._work.pace
+        size = sum(body.size for body in found)
         if size:
             pace.bytes_per_second, pace.measured = size / max(seconds, 0.001), True
         pace.batch_limit = planner.next_limit(
@@ -198,10 +205,6 @@ class BodyFetcher:
             full=sum(message.size for message in messages) * 2 >= pace.batch_limit,
             largest=SEGMENT_TARGET_BYTES,
         )
-
-
-def _missing(batch: Batch, messages: Sequence[Waiting]) -> list[Waiting]:
-    return [message for message in messages if message.remote_id in batch.held]
 
 
 def _discard(sinks: Sequence[SpooledLiteral], kept: Sequence[FetchedBody]) -> None:

@@ -28,7 +28,7 @@ from sync.services.upstream_notes import latches_of, note_crowded, note_upstream
 from sync.upstream.blocking import BlockingClient
 from sync.upstream.endpoint import AuthMethod, Credentials, Endpoint, TlsMode
 from sync.upstream.errors import ConnectFailed, ConnectionLost, ServerBye, Severity, TlsFailed, UpstreamError
-from sync.upstream.values import CommandUsage, SelectedMailbox
+from sync.upstream.values import CommandUsage, Resync, SelectedMailbox
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +100,8 @@ class UpstreamSession:
         self._rng = rng or Random()  # noqa: S311 - jitter, not a secret
         self._latches = latches_of(account, timezone.now())
         self._slot: Slot | None = None
+        self.connected_at = timezone.now()
+        """When the present connection was begun."""
         self._client: BlockingClient | None = None
         self._selected: bytes | None = None
         self._was_connected = False
@@ -143,10 +145,10 @@ class UpstreamSession:
             return
         raise ConnectionLost("the connection was closed as soon as it was opened")
 
-    def examine(self, name: bytes) -> SelectedMailbox:
+    def examine(self, name: bytes, *, resync: Resync | None = None) -> SelectedMailbox:
         """Open a mailbox for reading."""
         self._selected = None
-        selected = self.client.examine(name)
+        selected = self.client.examine(name, resync=resync)
         self._selected = name
         return selected
 
@@ -221,6 +223,7 @@ class UpstreamSession:
         if self._lane is Lane.SLOW and not connection.in_atomic_block:
             # Many of this lane's threads wait for an upstream at any time: not with a database connection each.
             connection.close()
+        self.connected_at = timezone.now()
         client = BlockingClient.connect(
             endpoint_of(self._account),
             credentials_of(self._account),

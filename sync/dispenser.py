@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from django.utils import timezone
 
@@ -82,11 +82,14 @@ class BatchDispenser:
             self._stopped = True
             self._changed.notify_all()
 
-    def take(self, limit: int, *, wait: bool) -> Batch | None:
-        """Return a batch of at most ``limit`` octets; with ``wait``, wait for one until the work is complete."""
+    def take(self, limit: int, *, wait: bool, mailbox: Mailbox | None = None) -> Batch | None:
+        """Return a batch of at most ``limit`` octets; with ``wait``, wait for one until the work is complete.
+
+        With ``mailbox``, only of that one.
+        """
         with self._changed:
             while not self._stopped:
-                batch = self._find(limit)
+                batch = self._find(limit) if mailbox is None else self._ahead(mailbox.pk, limit)
                 if batch is not None:
                     batch.held |= {message.remote_id for message in batch.messages}
                     self._claimed |= batch.held
@@ -108,16 +111,17 @@ class BatchDispenser:
         with self._changed:
             here = [pk for pk in self._mailboxes if pk not in self._faults.mailboxes]
             rows = self._permitted().filter(mailbox_id__in=here)
-            sizes = rows.values_list("remote_id", "size")[: planner.CHUNK_MESSAGES + len(self._busy())]
-            return sum(size for remote_id, size in sizes if remote_id not in self._busy()) > octets
+            busy = self._busy()
+            sizes = rows.values_list("remote_id", "size")[: planner.CHUNK_MESSAGES + len(busy)]
+            return sum(size for remote_id, size in sizes if remote_id not in busy) > octets
 
     def is_anything_withheld(self) -> bool:
         """Tell whether bodies stay upstream because no more octets may be fetched."""
         octets = self._rights.octets
-        if octets is None or self.spent < octets:
+        if not self._rights.ahead or octets is None or self.spent < octets:
             return False
         rows = Listing.objects.fetchable(self._account_id, timezone.now())
-        return self._rights.permitted(rows, spent=0).exists() if octets else rows.exists()
+        return replace(self._rights, octets=None).permitted(rows, spent=0).exists()
 
     def _find(self, limit: int) -> Batch | None:
         wanted = self._permitted().wanted().order_by("wanted_at").values_list("mailbox_id", flat=True)
@@ -125,15 +129,17 @@ class BatchDispenser:
             batch = self._next(mailbox_id, limit, self._permitted().wanted())
             if batch is not None:
                 return batch
-        for mailbox_id in list(self._mailboxes):
-            if mailbox_id in self._empty:
-                continue
-            batch = self._next(mailbox_id, self._within_budget(limit), self._permitted())
-            if batch is not None:
-                self.spent += sum(message.size for message in batch.messages)
-                return batch
+        return next(filter(None, (self._ahead(mailbox_id, limit) for mailbox_id in self._mailboxes)), None)
+
+    def _ahead(self, mailbox_id: int, limit: int) -> Batch | None:
+        if mailbox_id in self._empty:
+            return None
+        batch = self._next(mailbox_id, self._within_budget(limit), self._permitted())
+        if batch is None:
             self._empty.add(mailbox_id)
-        return None
+        else:
+            self.spent += sum(message.size for message in batch.messages)
+        return batch
 
     def _next(self, mailbox_id: int, limit: int, rows: ListingQuerySet) -> Batch | None:
         mailbox = self._mailboxes.get(mailbox_id)

@@ -11,6 +11,12 @@ class IncompleteAnswer(UpstreamError):
     severity = Severity.MAILBOX
 
 
+class RenumberedTooOften(UpstreamError):
+    """The upstream gives the mailbox another UIDVALIDITY again and again: what is here stays until it has settled."""
+
+    severity = Severity.MAILBOX
+
+
 class NoInbox(UpstreamError):
     """The upstream lists no INBOX, so its list cannot be complete."""
 

@@ -24,9 +24,9 @@ from sync.connection import new_holder
 from sync.database_calls import DatabaseCalls
 from sync.errors import NoConnectionFree
 from sync.heartbeat import Heartbeat
+from sync.lanes import Lane, slow_accounts
 from sync.models import Purpose
 from sync.services.slots import renew_slots
-from sync.upstream.endpoint import Deadlines
 from sync.upstream.errors import AuthFailed, UpstreamError
 from sync.wanted import SOON, WantedBodies
 from sync.watch_connections import MayNotConnect, WatchConnections
@@ -38,8 +38,6 @@ FETCH_WANTED = "sync.tasks.urgent.fetch_wanted"
 # The sweep asks again for as long as somebody waits.
 MESSAGE_SECONDS = 5.0
 _GIVEN_UP_AT_ONCE = 1000
-# Clients do not wait for longer than half a minute.
-_DEADLINES = Deadlines(connect=10.0, tls=10.0, greeting=15.0, login=20.0, inactivity=20.0)
 
 
 def enqueue_wanted() -> int:
@@ -51,8 +49,10 @@ def enqueue_wanted() -> int:
 
 def enqueue_fetch(account_id: int) -> bool:
     """Send the task; False when the broker cannot be reached: the next sweep sends it again."""
+    # A worker of the fast lane has no time for an upstream that keeps it waiting.
+    queue = Lane.SLOW.value if slow_accounts([account_id], timezone.now()) else "urgent"
     try:
-        current_app.send_task(FETCH_WANTED, args=[account_id], queue="urgent", expires=MESSAGE_SECONDS, retry=False)
+        current_app.send_task(FETCH_WANTED, args=[account_id], queue=queue, expires=MESSAGE_SECONDS, retry=False)
     except OperationalError as error:
         logger.warning("account %s: cannot enqueue the fetching of wanted messages: %s", account_id, error)
         return False
@@ -87,7 +87,7 @@ class _Fetch:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         if task is None:
             raise RuntimeError("not in a task")
-        heartbeat = Heartbeat(self._fence, on_beat=self._renew_slots, on_lost=partial(_cancel, loop, task))
+        heartbeat = Heartbeat(self._fence, on_beat=self._renew_slots, abort=partial(_cancel, loop, task))
         try:
             with heartbeat:
                 return await self._fetch()
@@ -102,7 +102,7 @@ class _Fetch:
     async def _fetch(self) -> bool:
         account_id = self._fence.account_id
         connections = WatchConnections(
-            self._holder, database=self._database, slow=self._database, pace=LoginPace(), deadlines=_DEADLINES
+            self._holder, database=self._database, slow=self._database, pace=LoginPace(), deadlines=Lane.FAST.deadlines
         )
         wanted = WantedBodies(self._fence, self._database, Random())  # noqa: S311 - jitter, not a secret
         try:

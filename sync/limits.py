@@ -17,6 +17,7 @@ from sync.profiles import Profile
 
 WATCH = "watch"
 BODIES = "bodies"
+_BY_TURNS = 2
 
 _TOO_MANY = re.compile(
     r"too many (?:simultaneous |concurrent |open )?connections|simultaneous connections"
@@ -47,17 +48,27 @@ def body_workers(limit: int) -> int:
 def may_connect(purpose: str, held: Mapping[str, int], limit: int) -> bool:
     """Tell whether an account with ``limit`` connections, ``held`` by purpose, may open one more for ``purpose``.
 
-    Watching always leaves one for a worker, workers leave one for the watcher, bodies leave one for listing.
+    A worker that lists or replays always finds one, and so does the first that watches. Up to two connections all
+    workers take turns with one.
     """
     total = sum(held.values())
     watching = held.get(WATCH, 0)
+    working = total - watching
+    listing = working if limit <= _BY_TURNS else working - held.get(BODIES, 0)
     if total >= limit:
         return False
     if purpose == WATCH:
-        return watching < limit - 1
-    if total - watching >= max(1, limit - 1):
+        return watching < limit - 1 and _leaves(listing, total, limit)
+    if working >= max(1, limit - 1):
         return False
-    return purpose != BODIES or held.get(BODIES, 0) < max(1, limit - 2)
+    return (
+        purpose != BODIES or limit <= _BY_TURNS or (held.get(BODIES, 0) < limit - 2 and _leaves(listing, total, limit))
+    )
+
+
+def _leaves(listing: int, total: int, limit: int) -> bool:
+    """Tell whether one is left for listing after one more was opened for something else."""
+    return listing > 0 or total < limit - 1
 
 
 def host_allows(purpose: str, held: Mapping[str, int], limit: int | None) -> bool:

@@ -59,6 +59,12 @@ def compare_uids(upstream: Iterable[int], here: Collection[int]) -> Difference:
     return Difference(sorted(there - known), sorted(there & known), sorted(known - there))
 
 
+def without(uids: Sequence[int], gone: Iterable[int]) -> list[int]:
+    """Return ``uids`` less those that are gone, in their order."""
+    left = set(gone)
+    return [uid for uid in uids if uid not in left]
+
+
 def chunks(uids: Sequence[int], size: int = CHUNK_MESSAGES) -> Iterator[Sequence[int]]:
     """Cut a list into pieces of at most ``size``, in order."""
     return (uids[start : start + size] for start in range(0, len(uids), size))

@@ -16,6 +16,7 @@ from sync.models import SyncRun
 from sync.planner import FIRST_BATCH_BYTES
 from sync.profiles import GENERIC, Profile
 from sync.services.runs import Counters
+from sync.upstream.values import MailboxStatus
 
 # After this many failed runs in a row the failure is pinned on what was being worked on: one mailbox or message may be
 # what the upstream chokes on, and must not keep the others from being synced.
@@ -59,6 +60,8 @@ class SliceWork:
     """Remotes that this slice has tried and set aside."""
     on_step: Callable[[], None] = _nothing
     """Called at each pause point: something was committed."""
+    statuses: dict[int, MailboxStatus] = field(default_factory=dict)
+    """What the run's LIST told of mailboxes, by their ids, until they are compared."""
 
     def pause_point(self) -> None:
         """Raise ``SliceOver`` when it is time to stop; called after each step forward, when it is committed."""

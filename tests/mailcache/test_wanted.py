@@ -171,11 +171,12 @@ def test_how_wants_fare(inbox: Mailbox) -> None:
 async def test_watchers_hear_of_wants_and_frontends_of_arrivals() -> None:
     wakeup._publisher.cache_clear()
     wants, news = wakeup.listen_for_wants(), wakeup.listen()
-    heard = asyncio.gather(anext(wants), anext(news))
-    while not heard.done():
+    want, arrival = asyncio.ensure_future(anext(wants)), asyncio.ensure_future(anext(news))
+    while not (want.done() and arrival.done()):
         await sync_to_async(wakeup.publish_want)(42)
         await sync_to_async(wakeup.publish_arrival)(43)
-        await asyncio.wait([heard], timeout=0.02)
-    assert heard.result() == [42, wakeup.Arrival(43)]
-    for listener in (wants, news):
-        await listener.aclose()  # type: ignore[attr-defined]  # async generators, told as iterators
+        await asyncio.wait([want, arrival], timeout=0.02)
+    assert want.result() == 42
+    assert arrival.result() == wakeup.Arrival(43)
+    await wants.aclose()  # type: ignore[attr-defined]  # an async generator, told as an iterator
+    await news.aclose()  # type: ignore[attr-defined]  # an async generator, told as an iterator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,10 +14,10 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from mailcache.models import Account, Mailbox
 from sync import scheduling
 from sync.models import Checkpoint
-from sync.services.checkpoints import want_inbox
 from sync.services.runs import QUEUED_CLAIM
 from sync.tasks import enqueue_due_syncs, sync_account
 from tests.builders import make_account, make_fence, make_mailboxes
+from tests.sync.wants import inbox_id, want_inbox
 
 pytestmark = pytest.mark.django_db
 
@@ -48,6 +49,10 @@ def broker_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(current_app, "send_task", send_task)
 
 
+def claimed(now: datetime) -> list[int]:
+    return [due.account_id for due in scheduling.claim_due(now=now)]
+
+
 def make_inbox(account: Account) -> None:
     (inbox,) = make_mailboxes(make_fence(account))
     Mailbox.objects.filter(pk=inbox.pk).update(role="inbox")
@@ -70,14 +75,14 @@ def test_a_request_goes_to_the_urgent_queue_after_commit(
     assert sent == [(account.pk, True, "urgent")]
 
 
-def test_a_request_for_inbox_compares_nothing_else(
+def test_a_request_for_a_mailbox_compares_nothing_else(
     account: Account,
     sent: list[tuple[int, bool, str]],
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     make_inbox(account)
     with django_capture_on_commit_callbacks(execute=True):
-        scheduling.request_inbox_sync(account_id=account.pk)
+        scheduling.request_mailbox_sync(account_id=account.pk, mailbox_ids=[inbox_id(account.pk)])
     assert sent == [(account.pk, False, "urgent")]
     assert Checkpoint.objects.wanted(timezone.now()).count() == 1
 
@@ -90,7 +95,7 @@ def test_without_a_broker_a_request_stays_in_the_database(
     with django_capture_on_commit_callbacks(execute=True):
         scheduling.request_sync(account_id=account.pk)
     assert not scheduling.enqueue(account.pk, full=True)
-    assert scheduling.claim_due(now=timezone.now()) == [account.pk]
+    assert claimed(timezone.now()) == [account.pk]
 
 
 def test_wants_whose_message_was_lost_are_enqueued_again(account: Account, sent: list[tuple[int, bool, str]]) -> None:
