@@ -132,3 +132,9 @@ def announce(mailbox_id: int, modseq: int) -> None:
     """Make a committed change known: to this node at once, to the others when Redis is there."""
     generation_table().bump(mailbox_id)
     wakeup.publish(mailbox_id, modseq)
+
+
+def announce_bodies(account_id: int) -> None:
+    """Make known that bytes of an account's messages arrived, or turned out not to be had: somebody may wait."""
+    generation_table().bump_bodies(account_id)
+    wakeup.publish_arrival(account_id)

@@ -215,20 +215,21 @@ def note_filled(*, fence: Fence, mailbox_id: int | None = None) -> None:
 
 
 @transaction.atomic
-def want_inbox(*, account_id: int) -> bool:
-    """Note that the upstream spoke of INBOX; False while there is no INBOX here that could be compared.
+def want_mailboxes(*, account_id: int, mailbox_ids: Collection[int]) -> int:
+    """Note that the upstream spoke of these mailboxes; returns how many of them can be compared.
 
-    Where it shows a label, All Mail has what it shows.
+    What label mailboxes show is compared in All Mail.
     """
-    inbox = Mailbox.objects.mirrored(account_id).filter(role=MailboxRole.INBOX).first()
-    if inbox is not None and inbox.label:
-        inbox = Mailbox.objects.mirrored(account_id).filter(role=MailboxRole.ALL).first()
-    if inbox is None:
-        return False
-    Checkpoint.objects.update_or_create(
-        account_id=account_id, mailbox_id=inbox.pk, defaults={"wanted_at": timezone.now()}
+    mirrored = Mailbox.objects.mirrored(account_id)
+    asked = mirrored.filter(pk__in=mailbox_ids)
+    here = set(asked.filter(label="").values_list("pk", flat=True))
+    if asked.exclude(label="").exists():
+        here.update(mirrored.filter(role=MailboxRole.ALL).values_list("pk", flat=True))
+    wants = [Checkpoint(account_id=account_id, mailbox_id=pk, wanted_at=timezone.now()) for pk in sorted(here)]
+    Checkpoint.objects.bulk_create(
+        wants, update_conflicts=True, unique_fields=["account", "mailbox"], update_fields=["wanted_at"]
     )
-    return True
+    return len(wants)
 
 
 @transaction.atomic
