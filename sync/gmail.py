@@ -1,4 +1,4 @@
-"""Accounts whose mailboxes are labels: which mailbox shows which label, what to watch, what to fetch first. Pure.
+"""Accounts whose mailboxes are labels: which mailbox shows which label, what to ask, what to fetch first. Pure.
 
 All Mail, Spam and Trash hold the messages; every other mailbox shows those of All Mail that have its label in
 X-GM-LABELS (field notes, section 2, rows 1-7).
@@ -19,8 +19,8 @@ HIDDEN_NOTICE = (
     ' switch on "Show in IMAP" for it in the settings of labels'
 )
 CAPPED_NOTICE = (
-    "it has a number of messages to which IMAP folders can be limited; if they are, older mail is not mirrored, and what"
-    ' is here stays as it is: choose "Do not limit the number of messages in an IMAP folder" in the settings'
+    "it has a number of messages to which IMAP folders can be limited; if they are, older mail is not mirrored, and"
+    ' what is here stays as it is: choose "Do not limit the number of messages in an IMAP folder" in the settings'
 )
 
 # The sizes to which Gmail's settings limit every mailbox (quirk 7).
@@ -46,7 +46,7 @@ SEARCH_EVERYTHING_BELOW = 500_000
 
 
 class LabelMailbox(NamedTuple):
-    """A mailbox of ours as far as watching and the order of fetching go."""
+    """A mailbox of ours as far as the order of fetching goes."""
 
     mailbox_id: int
     role: str
@@ -69,16 +69,6 @@ def labels_of_mailboxes(listed: Sequence[ListedMailbox]) -> dict[bytes, str] | N
 def canonical_labels(told: Iterable[str]) -> tuple[str, ...]:
     """Return labels of X-GM-LABELS, system labels in one spelling, each once."""
     return tuple(dict.fromkeys(_canonical(label) for label in told))
-
-
-def mailboxes_to_watch(mailboxes: Collection[LabelMailbox]) -> list[int]:
-    """Return the mailboxes that show by IDLE what happens, the most telling first.
-
-    Every message that arrives is in All Mail; that one was archived is told only where it was shown (quirk 2).
-    """
-    order = {"all": 0, "inbox": 1}
-    found = sorted((order[row.role], row.mailbox_id) for row in mailboxes if row.role in order)
-    return [mailbox_id for _, mailbox_id in found]
 
 
 def mailboxes_to_fetch_first(mailboxes: Collection[LabelMailbox]) -> list[int]:
@@ -119,7 +109,7 @@ def may_be_renamed(*, here: int, there: int, sampled: int, shared: int) -> bool:
 
     ``here`` and ``there`` are how many they show, ``shared`` how many of those ``sampled`` there are here.
     """
-    return 0 < sampled and shared >= sampled * _SAME_SHARE and here <= 2 * there and there <= 2 * here
+    return sampled > 0 and shared >= sampled * _SAME_SHARE and here <= 2 * there and there <= 2 * here
 
 
 def _label_of(entry: ListedMailbox) -> str:

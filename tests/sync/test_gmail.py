@@ -15,10 +15,10 @@ from mailcache.services.flags import store_flags
 from mailcache.wire.number_set import NumberSet
 from sync.account_run import SliceEnd, run_account_until_done
 from sync.models import Checkpoint, SyncOutcome, SyncRun
-from sync.services.checkpoints import want_inbox
 from tests.builders import make_account, message_bytes
 from tests.fakes.gmail import ENGLISH, GERMAN, PASSWORD, USER, FakeGmail, Place
 from tests.mailcache.deltas import adding
+from tests.sync.wants import want_inbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
