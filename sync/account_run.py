@@ -20,6 +20,7 @@ from sync import backoff, limits, stopping
 from sync.body_policy import body_rights, next_budget, show_withheld
 from sync.body_store import BodyStore
 from sync.body_workers import BodyWorkers
+from sync.causes import cause_of
 from sync.connection import UpstreamSession, new_holder, profile_of
 from sync.dispenser import BatchDispenser
 from sync.errors import NoConnectionFree, SliceOver
@@ -318,6 +319,7 @@ class _Slice:
             counters=self._count(),
             state=state,
             reason=describe(error),
+            cause=cause_of(error),
             next_sync_at=timezone.now() + delay,
         )
         return SliceEnd.FAILED

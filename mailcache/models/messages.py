@@ -107,6 +107,10 @@ class ListingQuerySet(models.QuerySet["Listing"]):
         present = self.filter(account_id=account_id, remote__uidvalidity=models.F("mailbox__upstream_uidvalidity"))
         return present.exclude(retry_at__gt=now)
 
+    def parked(self, account_id: int) -> ListingQuerySet:
+        """Messages of an account that were set aside because their bytes could not be fetched."""
+        return self.filter(account_id=account_id).exclude(parked_reason="")
+
     def wanted(self) -> ListingQuerySet:
         """Those that a client waits for."""
         return self.filter(wanted_at__isnull=False)
@@ -158,6 +162,11 @@ class Listing(models.Model):
             models.Index(fields=["account", "mailbox", "-uid"], name="listing_newest_first"),
             models.Index(
                 fields=["account", "mailbox", "-uid"], name="listing_no_header", condition=models.Q(header__isnull=True)
+            ),
+            models.Index(
+                fields=["account", "mailbox", "-uid"],
+                name="listing_parked",
+                condition=~models.Q(parked_reason=""),
             ),
             models.Index(fields=["wanted_at"], name="listing_wanted", condition=models.Q(wanted_at__isnull=False)),
         ]

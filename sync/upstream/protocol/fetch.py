@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 from mailcache.wire.dates import parse_date_time_lenient
 from mailcache.wire.framing import Choice, Framer, Literal, LiteralHeader, LiteralSink
@@ -137,7 +137,8 @@ class Receiver:
         self._wanted = wanted
         self._on_message = on_message
         self._open_sink = open_sink
-        self._plain, self._plain_body, self._plain_message = _PLAIN, _PLAIN_BODY, _plain_message
+        self._plain, self._plain_body = _PLAIN, _PLAIN_BODY
+        self._plain_message: Callable[..., FetchedMessage] = _plain_message
         if "UIDONLY" in session.enabled:
             self._plain, self._plain_body, self._plain_message = _UIDONLY, _UIDONLY_BODY, _uidonly_message
 

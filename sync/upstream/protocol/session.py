@@ -37,6 +37,7 @@ from sync.upstream.protocol.throttle import Throttle
 from sync.upstream.values import IdleEvent, IdleKind, SelectedMailbox
 
 MAX_PENDING_EVENTS = 1_000
+_LONG_SECRET = 40
 _LITERAL = re.compile(rb"\{(\d+)\}\r\n")
 _NOT_CONNECTED = re.compile(r"authenticated but not connected", re.IGNORECASE)
 # RFC 7162 3.2: whoever has QRESYNC has CONDSTORE, also where it is not listed.
@@ -255,6 +256,9 @@ class Session(Stream):
         for secret in self.secrets:
             if secret:
                 text = text.replace(secret, "[…]")
+            if len(secret) >= _LONG_SECRET:
+                # Tokens have thousands of characters, and what is quoted may end in the middle of one.
+                text = re.sub(re.escape(secret[: _LONG_SECRET // 2]) + r"\S*", "[…]", text)
         return text
 
     def _send(self, tag: bytes, line: bytes) -> Steps[None]:

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from sync.upstream.endpoint import AuthMethod, Credentials, Endpoint
-from sync.upstream.errors import AuthFailed, TemporarilyRefused
+from sync.upstream.errors import AuthFailed, TemporarilyRefused, UpstreamError
 from sync.upstream.protocol.sasl import mechanism_of
 from tests.fakes.scripted_imap import Answer, ScriptedImap
 from tests.sync.upstream.conftest import Script
@@ -125,3 +125,22 @@ def test_tokens_are_nowhere_to_be_read(connect: Connect, caplog: pytest.LogCaptu
 
     told = f"{caught.value}{caught.value!r}{caplog.text}{credentials!r}"
     assert not any(secret in told for secret in ("fred.user", TOKEN, mechanism.initial.decode()))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"{tag} NO %b is no good\r\n",
+        b"* BYE %b is no good\r\n",
+        b"Bearer %b\r\n",
+        b"* NO %b\r\n{tag} NO no\r\n",
+    ],
+)
+def test_a_long_token_that_is_quoted_in_part_is_not_read_either(connect: Connect, answer: bytes) -> None:
+    token = "".join(f"{number:04x}" for number in range(500))
+    with ScriptedImap(greeting=offered(b"SASL-IR")) as server:
+        server.answer("AUTHENTICATE", answer.replace(b"%b", token.encode()))
+        with pytest.raises(UpstreamError) as caught:
+            connect(Endpoint("127.0.0.1", server.port, "plain"), Credentials("xoauth2", "fred", token))
+
+    assert token[:12] not in str(caught.value)

@@ -18,7 +18,7 @@ _REMEMBER = """
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("mailcache", "0003_sync_engine"),
+        ("mailcache", "0005_observed"),
     ]
 
     operations = [
