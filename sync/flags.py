@@ -17,8 +17,8 @@ from sync.work import SliceWork
 
 # One command's answer: some 200 KB.
 _READ_MESSAGES = 2_000
-# Of these only the changed ones are told.
-_SINCE_MESSAGES = 10_000
+SINCE_MESSAGES = 10_000
+"""Messages of which one command asks which changed."""
 
 _ITEMS = b"(FLAGS)"
 _ITEMS_AND_LABELS = b"(FLAGS X-GM-LABELS)"
@@ -66,7 +66,7 @@ class FlagComparison:
                 on_read(piece[0])
 
     def _read_since(self, modseq: int, uids: Sequence[int]) -> None:
-        for piece in planner.chunks(uids, _SINCE_MESSAGES):
+        for piece in planner.chunks(uids, SINCE_MESSAGES):
             self._fetch(piece, changed_since=modseq)
 
     def _fetch(self, uids: Sequence[int], *, changed_since: int | None = None) -> None:

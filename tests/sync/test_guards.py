@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from mailcache.models import Account, Listing, Message
 from mailcache.wire.number_set import NumberSet
 from sync.account_run import SliceEnd, run_account_until_done, run_slice
 from sync.models import Checkpoint, SyncOutcome, SyncRun
-from sync.profiles import BY_NAME
+from sync.profiles import BY_NAME, GENERIC
 from tests.builders import make_account, message_bytes
 from tests.sync.mirror import mirrored
 from tests.sync.one_mailbox import OneMailbox
@@ -184,6 +185,37 @@ class TestFlags:
         assert asked == [b"1:3", b"2"]
         assert dict(Message.objects.values_list("remote__uid", "flags")) == {1: 1, 2: 0, 3: 1}
 
+    def test_an_upstream_that_refuses_changedsince_is_asked_for_all_flags(self, upstream: Upstream) -> None:
+        # Quirk 42: advertised, then rejected. Its HIGHESTMODSEQ comes without the text that belongs to it (quirk 3).
+        server, account = upstream(3)
+        server.modseq, server.refuses_changedsince = 5, True
+        synced(account)
+        server.modseq, server.flags = 6, {2: b"\\Flagged"}
+        synced(account)
+        assert Message.objects.get(remote__uid=2).flags == 4
+
+        server.modseq, server.flags = 7, {1: b"\\Flagged"}
+        server.deliver()
+        synced(account)
+        assert dict(Message.objects.values_list("remote__uid", "flags")) == {1: 4, 2: 1, 3: 1, 4: 0}
+
+    def test_a_modseq_may_move_before_the_change_can_be_seen(
+        self, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Quirk 2: what CHANGEDSINCE of the last number would hide is asked for with the one before.
+        server, account = upstream(3)
+        use_profile(monkeypatch, account, replace(GENERIC, name="early-modseq", overlap_modseq=True))
+        server.modseq = 5
+        synced(account)
+        server.modseq = 6
+        synced(account)
+        server.commands.clear()
+        synced(account)
+        assert server.asked(b"UID FETCH") == [b"UID FETCH 1:3 (FLAGS) (CHANGEDSINCE 5)"]
+        server.commands.clear()
+        synced(account)
+        assert server.asked(b"UID FETCH") == []
+
 
 class TestUidvalidity:
     def test_none_is_trusted_as_long_as_known_uids_name_the_same_messages(self, upstream: Upstream) -> None:
@@ -201,7 +233,7 @@ class TestUidvalidity:
         server.dates = dict.fromkeys(server.messages, b"1-Jan-2020 00:00:00 +0000")
         run = synced(account)
         assert account.mailboxes.get().upstream_uidvalidity == 2
-        assert run.messages_removed + 0 == 6
+        assert run.messages_removed == 6
         assert bodies(account) == list(server.messages.values())
 
     def test_one_that_falls_is_a_change_like_any_other(self, upstream: Upstream) -> None:
@@ -282,14 +314,18 @@ class TestHeaders:
 
 
 class TestRenumbered:
-    def test_what_is_known_again_keeps_its_uid_and_is_not_fetched(self, upstream: Upstream) -> None:
+    def test_messages_that_are_known_again_stay_and_others_are_read_anew(self, upstream: Upstream) -> None:
+        # Field note 27: a change of UIDVALIDITY downloaded everything again.
         server, account = upstream(4)
         synced(account)
-        server.uidvalidity, server.messages[4] = 8, message_bytes("another")
+        server.uidvalidity = 8
+        server.messages[2] = message_bytes("another")
+        asked = len(server.bodies_asked())
         run = synced(account)
-        assert (run.messages_added, run.messages_removed, run.bodies_added) == (1, 1, 1)
-        assert bodies(account) == list(server.messages.values())
-        assert list(Message.objects.order_by("uid").values_list("uid", flat=True)) == [1, 2, 3, 5]
+        assert (run.messages_removed, run.bodies_added) == (1, 1)
+        assert len(server.bodies_asked()) == asked + 1
+        assert set(bodies(account)) == set(server.messages.values())
+        assert list(Message.objects.order_by("uid").values_list("uid", flat=True)) == [1, 3, 4, 5]
 
     def test_uids_of_the_old_numbering_are_never_fetched_under_the_new_one(self, upstream: Upstream) -> None:
         server, account = upstream(4)
