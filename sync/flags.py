@@ -34,7 +34,7 @@ class FlagComparison:
         self._work = work
         self._mailbox = mailbox
         self._uidvalidity = mailbox.upstream_uidvalidity or 0
-        self._items = _ITEMS_AND_LABELS if are_labels_told(work, mailbox) else _ITEMS
+        self._with_labels = are_labels_told(work, mailbox)
         self.changed = False
 
     def take(self, messages: Iterable[FetchedMessage]) -> None:
@@ -73,12 +73,14 @@ class FlagComparison:
         collector = _Collector()
         # The span of the messages: what it names besides is not here, and a list of them would be long.
         span = b"%d:%d" % (uids[0], uids[-1])
-        self._work.upstream.client.uid_fetch_set(span, self._items, on_message=collector, changed_since=changed_since)
+        self._work.upstream.client.uid_fetch_set(
+            span, _ITEMS_AND_LABELS if self._with_labels else _ITEMS, on_message=collector, changed_since=changed_since
+        )
         self._take(collector)
 
     def _take(self, collector: _Collector) -> None:
         self._apply(collector.flags)
-        if collector.labels:
+        if self._with_labels:
             self.changed = take_labels(self._work, self._mailbox, collector.labels) or self.changed
 
     def _apply(self, upstream: Mapping[int, FlagSet]) -> None:
