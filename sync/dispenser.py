@@ -1,7 +1,7 @@
 """Hands out batches of bodies to the connections of one slice: no message to two of them, none kept back by a failure.
 
 The rows of Listing are the work list; what is handed out is known in memory only, under the account's one lease. First
-what a client waits for, then mailbox after mailbox in the planner's order, each newest first.
+what a client waits for, unless a watcher fetches that, then mailbox after mailbox in the planner's order, each newest first.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class BatchDispenser:
         return Batch(mailbox, messages) if messages else None
 
     def _permitted(self) -> ListingQuerySet:
-        rows = Listing.objects.fetchable(self._account_id, timezone.now())
+        rows = Listing.objects.fetchable(self._account_id, timezone.now()).left_to_sync()
         return self._rights.permitted(rows, spent=self.spent)
 
     def _within_budget(self, limit: int) -> int:

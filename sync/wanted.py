@@ -56,17 +56,20 @@ class WantedBodies:
         self._database = database
         self._rng = rng
 
-    async def fetch_all(self, client: AsyncClient, profile: Profile) -> None:
+    async def fetch_all(self, client: AsyncClient, profile: Profile) -> bool:
         """Fetch until nothing is wanted; raises ``UpstreamError`` when the connection is of no use any more.
 
-        Another mailbox than before may be open afterwards.
+        False when nothing was. Another mailbox than before may be open afterwards.
         """
+        has_fetched = False
         while (batch := await self._database.call(next_wanted, self._fence.account_id)) is not None:
+            has_fetched = True
             left = await self._fetch(client, profile, batch, batch.messages)
             if left and len(batch.messages) > 1:
                 # Once more, each by itself: what was left out may have been another one's fault (field note 21).
                 left = [message for one in left for message in await self._fetch(client, profile, batch, [one])]
             await self._set_aside(left, _NOT_DELIVERED, blame=True)
+        return has_fetched
 
     async def _fetch(
         self, client: AsyncClient, profile: Profile, batch: WantedBatch, messages: Sequence[Waiting]

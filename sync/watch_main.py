@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections.abc import Iterable
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 # Without LIST-STATUS each mailbox costs a command: so many have their turn at a time.
 _STATUS_AT_ONCE = 20
+# Who reads one message often reads the next.
+_LINGER_SECONDS = 1.0
 # The account is new: its mailboxes are not known before its first sync has listed them.
 _UNTIL_LISTED_SECONDS = 15.0
 
@@ -43,7 +46,7 @@ class MainConnection:
         self._extras: dict[int, ExtraConnection] = {}
         self._notifying = False
         self._is_settled = False
-        self._wants_bytes = False
+        self._wants_bytes = asyncio.Event()
         self._must_probe = False
         self._turn = 0
         self._set_plan(plan)
@@ -58,7 +61,7 @@ class MainConnection:
 
     def fetch_wanted(self) -> None:
         """A client waits for bytes."""
-        self._wants_bytes = True
+        self._wants_bytes.set()
         self._listener.interrupt()
 
     def probe(self) -> None:
@@ -108,9 +111,14 @@ class MainConnection:
         return min(self._door.profile.idle_seconds, self._door.profile.poll_seconds)
 
     async def _fetch(self) -> None:
-        while self._wants_bytes:
-            self._wants_bytes = False
-            await self._wanted.fetch_all(self._client, self._door.profile)
+        """Fetch what is wanted, and wait a moment for more before IDLE takes another round trip."""
+        while self._wants_bytes.is_set():
+            self._wants_bytes.clear()
+            if not await self._wanted.fetch_all(self._client, self._door.profile):
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER_SECONDS):
+                    await self._wants_bytes.wait()
 
     async def _open(self) -> None:
         if not self._listener.is_open:

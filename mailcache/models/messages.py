@@ -10,6 +10,8 @@ from django.db.models.functions import Coalesce, Now, NullIf
 
 from mailcache.identity import Traits
 
+from mailcache.models.leases import Lease, LeaseKind
+
 
 class Message(models.Model):
     """A message in one mailbox, under our UID.
@@ -114,6 +116,13 @@ class ListingQuerySet(models.QuerySet["Listing"]):
     def wanted(self) -> ListingQuerySet:
         """Those that a client waits for."""
         return self.filter(wanted_at__isnull=False)
+
+    def left_to_sync(self) -> ListingQuerySet:
+        """All but those that a client waits for and that the holder of the account's WATCH lease answers for."""
+        answered = Lease.objects.filter(
+            account_id=models.OuterRef("account_id"), kind=LeaseKind.WATCH, expires_at__gt=Now()
+        )
+        return self.exclude(models.Exists(answered), wanted_at__isnull=False)
 
     def wanted_or_younger(self, since: datetime) -> ListingQuerySet:
         """Those that a client waits for, and those whose internal date is not before ``since``."""
