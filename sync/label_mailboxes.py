@@ -29,6 +29,7 @@ from sync.upstream.values import ListedMailbox
 from sync.work import SliceWork
 
 _TOPIC = "All Mail"
+_LIMIT_TOPIC = "Size of All Mail"
 _CHUNK = planner.CHUNK_MESSAGES
 
 
@@ -89,7 +90,8 @@ def fill_label_mailboxes(work: SliceWork) -> None:
     checkpoint = compared.first()
     if source is None or checkpoint is None or not labelled.exists():
         return
-    set_notice(account_id=account_id, topic=_TOPIC, text=CAPPED_NOTICE if is_capped(checkpoint.exists or 0) else "")
+    capped = is_capped(checkpoint.exists or 0)
+    set_notice(account_id=account_id, topic=_LIMIT_TOPIC, text=CAPPED_NOTICE if capped else "")
     filled = Checkpoint.objects.filter(account_id=account_id, compared_at__isnull=False, full_wanted=False)
     for mailbox in labelled.exclude(pk__in=filled.values("mailbox_id")).order_by("pk"):
         _fill(work, mailbox)

@@ -9,7 +9,6 @@ from django.db import models
 from django.db.models.functions import Coalesce, Now, NullIf
 
 from mailcache.identity import Traits
-
 from mailcache.models.leases import Lease, LeaseKind
 
 
