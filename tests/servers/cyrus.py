@@ -1,4 +1,4 @@
-"""A real Cyrus on loopback, as the upstream of tests: Debian's packages, unpacked beside Dovecot's, which they exclude."""
+"""A real Cyrus on loopback, as the upstream of tests: Debian's packages, unpacked, because they exclude Dovecot's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the real IMAP servers of the tests have in common: two ports, any user, one password, a directory of their own."""
+"""What the real IMAP servers of the tests have in common: two ports, any user, one password, an own directory."""
 
 from __future__ import annotations
 

@@ -67,9 +67,9 @@ def test_cyrus_serves_tls_and_comes_back_with_its_mail(cyrus: Cyrus, upstream_us
 def test_the_mailbox_id_of_cyrus_3_6_is_right_in_select_and_wrong_in_status(cyrus: Cyrus, upstream_user: str) -> None:
     """STATUS (MAILBOXID) of 3.6 answers with bytes of freed memory, LIST-STATUS too."""
     with cyrus.login(upstream_user) as client:
+        (status,) = client.status("Sent", "(MESSAGES MAILBOXID)")[1]
         client.select("Sent")
         (selected,) = client.response("MAILBOXID")[1]
-        (status,) = client.status("Sent", "(MESSAGES MAILBOXID)")[1]
     assert selected is not None
     assert selected.strip(b"()").isalnum()
     assert b"MAILBOXID (" in status
