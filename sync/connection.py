@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 from django.conf import settings
 
-from mailcache.models import Account
+from mailcache.models import OAUTH_METHODS, Account
+from mailcache.services.oauth_grants import forget_access_token
 from mailcache.services.sealed_secrets import open_secret
+from sync.oauth.tokens import access_token
 from sync.upstream.blocking import BlockingClient
 from sync.upstream.endpoint import AuthMethod, Credentials, Endpoint, TlsMode
-from sync.upstream.errors import ConnectionLost
+from sync.upstream.errors import AuthFailed, ConnectionLost
 from sync.upstream.values import SelectedMailbox
+
+T = TypeVar("T")
 
 
 def endpoint_of(account: Account) -> Endpoint:
@@ -27,10 +32,23 @@ def endpoint_of(account: Account) -> Endpoint:
 
 
 def credentials_of(account: Account) -> Credentials:
-    """Return how to log in there; raises ``SealBroken``."""
-    return Credentials(
-        method=cast(AuthMethod, account.auth_method), username=account.username, secret=open_secret(account)
-    )
+    """Return how to log in there; raises ``SealBroken``, or ``UpstreamError`` where no access token is to be had.
+
+    For OAuth accounts this may ask the authorization server: call it where waiting is allowed, for each connection.
+    """
+    secret = access_token(account) if account.auth_method in OAUTH_METHODS else open_secret(account)
+    return Credentials(method=cast(AuthMethod, account.auth_method), username=account.username, secret=secret)
+
+
+def log_in(account: Account, connect: Callable[[Credentials], T]) -> T:
+    """Connect with the account's credentials; an access token that is refused before its time is replaced, once."""
+    credentials = credentials_of(account)
+    try:
+        return connect(credentials)
+    except AuthFailed:
+        if account.auth_method not in OAUTH_METHODS or not forget_access_token(account_id=account.pk):
+            raise
+    return connect(credentials_of(account))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +80,7 @@ class UpstreamSession:
         if self._client is not None and self._client.poisoned:
             self.drop()
         if self._client is None:
-            client = BlockingClient.connect(endpoint_of(self._account), credentials_of(self._account))
+            client = log_in(self._account, self._dial)
             with self._lock:
                 self._client = client
                 if self._aborted:
@@ -70,6 +88,9 @@ class UpstreamSession:
         if self._aborted:
             raise ConnectionLost("the worker no longer holds the account")
         return self._client
+
+    def _dial(self, credentials: Credentials) -> BlockingClient:
+        return BlockingClient.connect(endpoint_of(self._account), credentials)
 
     def connect(self) -> None:
         """Make sure that there is a client; raises ``UpstreamError``."""

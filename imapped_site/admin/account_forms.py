@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django import forms
 from django.core.exceptions import ValidationError
 
-from mailcache.models import Account
+from mailcache.models import OAUTH_METHODS, Account
 
 if TYPE_CHECKING:
     _AccountModelForm = forms.ModelForm[Account]
@@ -55,7 +55,10 @@ class AccountAddForm(_AccountModelForm):
         help_text="Empty: the e-mail address.",
         widget=forms.TextInput(attrs={"class": "vTextField"}),
     )
-    secret = _SecretField(required=True, help_text="Sealed before it is stored; it cannot be shown again.")
+    secret = _SecretField(
+        required=False,
+        help_text="Sealed before it is stored; it cannot be shown again. None for OAuth 2.0: sign in afterwards.",
+    )
 
     class Meta:
         model = Account
@@ -68,6 +71,8 @@ class AccountAddForm(_AccountModelForm):
     def clean(self) -> None:
         """Refuse a second account of the same address, in whatever case."""
         super().clean()
+        if not self.cleaned_data.get("secret") and self.cleaned_data.get("auth_method") not in OAUTH_METHODS:
+            raise ValidationError({"secret": "This field is required."})
         user, address = self.cleaned_data.get("user"), self.cleaned_data.get("address")
         if user and address and Account.objects.of_user(user.pk).filter(address__iexact=address).exists():
             raise ValidationError({"address": f"{user} has an account {address} already."})

@@ -17,17 +17,18 @@ from django.views.decorators.cache import never_cache
 
 from imapped_site import operations
 from imapped_site.admin.account_forms import UPSTREAM_FIELDS, AccountAddForm, AccountChangeForm
-from imapped_site.admin.base import OperatorAdmin, operator_of
+from imapped_site.admin.account_sign_in import SignInPages
+from imapped_site.admin.base import operator_of
 from imapped_site.sync_status import AccountStatus, read_mailbox_progress, read_status, read_statuses
 from imapped_site.units import decimal, octets
 from imapped_site.upstream_test import try_upstream
-from mailcache.models import Account
+from mailcache.models import OAUTH_METHODS, Account
 
 _TESTED_AT_ONCE = 10
 
 
 @admin.register(Account)
-class AccountAdmin(OperatorAdmin[Account]):
+class AccountAdmin(SignInPages):
     """Upstream accounts."""
 
     form = AccountChangeForm
@@ -131,6 +132,7 @@ class AccountAdmin(OperatorAdmin[Account]):
             self.button_path("sync", "sync", self.press_sync),
             self.button_path("pause", "pause", self.press_pause),
             self.button_path("resume", "resume", self.press_resume),
+            *self.sign_in_urls(),
             *super().get_urls(),
         ]
 
@@ -139,7 +141,11 @@ class AccountAdmin(OperatorAdmin[Account]):
         return TemplateResponse(request, "admin/mailcache/account/progress.html", self._progress(account))
 
     def _progress(self, account: Account) -> dict[str, Any]:
-        return {"status": read_status(account), "mailboxes": read_mailbox_progress(account)}
+        return {
+            "uses_oauth": account.auth_method in OAUTH_METHODS,
+            "status": read_status(account),
+            "mailboxes": read_mailbox_progress(account),
+        }
 
     def press_test(self, request: HttpRequest, account: Account) -> str:
         """Log in upstream and tell what is there."""

@@ -25,6 +25,10 @@ class AuthMethod(models.TextChoices):
     OAUTHBEARER = "oauthbearer", "OAuth 2.0 (OAUTHBEARER)"
 
 
+OAUTH_METHODS = frozenset({AuthMethod.XOAUTH2, AuthMethod.OAUTHBEARER})
+"""Methods that log in with an access token instead of a password."""
+
+
 class AccountState(models.TextChoices):
     """Whether the account is being kept in step, and if not, why."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 TlsMode = Literal["tls", "starttls", "plain"]
-AuthMethod = Literal["login", "plain"]
+AuthMethod = Literal["login", "plain", "xoauth2", "oauthbearer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who logs in, and by which method: the LOGIN command or AUTHENTICATE PLAIN."""
+    """Who logs in, and by which method: the LOGIN command or AUTHENTICATE. For OAuth the secret is the access token."""
 
     method: AuthMethod
     username: str = field(repr=False)
@@ -50,10 +50,11 @@ class Deadlines:
     login: float = 180.0
     command: float = 600.0
     inactivity: float = 90.0
-    idle: float = 540.0
-    """How long one IDLE lasts before it is renewed."""
+    idle: float | None = None
+    """How long one IDLE lasts before it is renewed; as long as the profile says where None."""
 
     def __post_init__(self) -> None:
         for limit in dataclasses.fields(self):
-            if not 0 < getattr(self, limit.name) <= 86_400:
+            seconds = getattr(self, limit.name)
+            if seconds is not None and not 0 < seconds <= 86_400:
                 raise ValueError(f"the deadline {limit.name} must be above 0 and at most a day")

@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from imapped_site import operations
 from imapped_site.command_line import OperatorCommand, find_user, read_secret, shell_operator
-from mailcache.models import AuthMethod, TlsMode
+from mailcache.models import OAUTH_METHODS, AuthMethod, TlsMode
 
 _PORTS = {TlsMode.TLS: 993, TlsMode.STARTTLS: 143, TlsMode.PLAIN: 143}
 
@@ -33,6 +33,8 @@ class Command(OperatorCommand):
         """Add the account; its first sync begins as soon as a worker is free."""
         user, address = find_user(options["user_email"]), options["email_address"]
         given, tls_mode = options["upstream_secret"], TlsMode(options["upstream_tls_mode"])
+        auth_method = AuthMethod(options["upstream_auth_method"])
+        uses_oauth = auth_method in OAUTH_METHODS
         account = operations.add_account(
             by=shell_operator(),
             user=user,
@@ -41,8 +43,9 @@ class Command(OperatorCommand):
             host=options["upstream_host"],
             port=options["upstream_port"] or _PORTS[tls_mode],
             username=options["upstream_username"] or address,
-            secret=given if given is not None else read_secret("Upstream password"),
+            secret="" if uses_oauth else given if given is not None else read_secret("Upstream password"),
             tls_mode=tls_mode,
-            auth_method=AuthMethod(options["upstream_auth_method"]),
+            auth_method=auth_method,
         )
-        self.stdout.write(f"added account {account} of {user}; check it with: test_upstream --account-email {address}")
+        follow = "sign it in with: sign_in" if uses_oauth else "check it with: test_upstream"
+        self.stdout.write(f"added account {account} of {user}; {follow} --account-email {address}")
