@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from mailcache.models import Account
 from tests.builders import make_account
 from tests.servers.dovecot import Dovecot
+from tests.sync.upstreams import UPSTREAMS, Upstream, opened
 
 
 @pytest.fixture
 def account(transactional_db: None, dovecot: Dovecot, upstream_user: str) -> Account:
     """An account of a user of Dovecot's that no other test uses."""
     return make_account(port=dovecot.plain_port, username=upstream_user, secret=dovecot.password)
+
+
+@pytest.fixture(params=UPSTREAMS)
+def any_upstream(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[Upstream]:
+    """Each kind of upstream in turn, with a new user."""
+    server, tier = request.param.split()
+    with opened(request.getfixturevalue(server), tier) as upstream:
+        yield upstream

@@ -1,0 +1,70 @@
+"""The upstreams that a sync is tried on: Dovecot and Cyrus, each in full, without QRESYNC, and without CONDSTORE."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.utils import timezone
+
+from mailcache.models import Account
+from sync.account_run import SliceEnd, run_account_until_done
+from sync.models import Checkpoint
+from tests.builders import make_account
+from tests.fakes.capability_proxy import NO_CONDSTORE, NO_QRESYNC, CapabilityProxy
+from tests.fakes.recording_proxy import Command
+from tests.servers.imap_server import ImapServer, new_user
+
+HIDDEN = {"full": frozenset[str](), "no-qresync": NO_QRESYNC, "no-condstore": NO_CONDSTORE}
+UPSTREAMS = [f"{server} {tier}" for server in ("dovecot", "cyrus") for tier in HIDDEN]
+
+# What a connection costs before and after its work; LIST is the account's, not a mailbox's.
+_OVERHEAD = frozenset({"LOGIN", "CAPABILITY", "ID", "ENABLE", "COMPRESS", "NAMESPACE", "LIST", "LOGOUT"})
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One user of a real server, seen by the sync through a proxy, and by the test without."""
+
+    server: ImapServer
+    proxy: CapabilityProxy
+    user: str
+    account: Account
+
+    def login(self) -> contextlib.AbstractContextManager[imaplib.IMAP4]:
+        """Yield a client that does what the user's other programs do."""
+        return self.server.login(self.user)
+
+    def sync(self) -> list[Command]:
+        """Run a full sync; returns the commands that were the mailboxes' cost."""
+        before = len(self.proxy.commands())
+        assert run_account_until_done(self.account.pk) is SliceEnd.DONE
+        return [command for command in self.proxy.commands()[before:] if command.verb not in _OVERHEAD]
+
+    def settle(self, *, most: int = 3) -> None:
+        """Sync as often as an upstream needs that must say some things twice, with time passing in between."""
+        for _ in range(most):
+            self.sync()
+            let_time_pass(self.account)
+        self.sync()
+
+
+@contextlib.contextmanager
+def opened(server: ImapServer, tier: str) -> Iterator[Upstream]:
+    """Yield a new user's upstream with the capabilities of ``tier`` (a key of ``HIDDEN``)."""
+    with CapabilityProxy(server.host, server.plain_port, hidden=HIDDEN[tier]) as proxy:
+        user = new_user()
+        account = make_account(port=proxy.port, username=user, secret=server.password)
+        yield Upstream(server, proxy, user, account)
+
+
+def let_time_pass(account: Account, time: timedelta = timedelta(hours=1)) -> None:
+    """Make what was noted as seen once look older, and what was put off look due."""
+    checkpoints = Checkpoint.objects.filter(account=account)
+    for name in ("seen_empty_at", "gone_seen_at", "flags_compared_at", "uidvalidity_changed_at"):
+        for checkpoint in checkpoints.filter(**{f"{name}__isnull": False}):
+            checkpoints.filter(pk=checkpoint.pk).update(**{name: getattr(checkpoint, name) - time})
+    checkpoints.filter(retry_at__isnull=False).update(retry_at=timezone.now())
