@@ -22,7 +22,7 @@ HIDDEN = {"full": frozenset[str](), "no-qresync": NO_QRESYNC, "no-condstore": NO
 UPSTREAMS = [f"{server} {tier}" for server in ("dovecot", "cyrus") for tier in HIDDEN]
 
 # What a connection costs before and after its work; LIST is the account's, not a mailbox's.
-_OVERHEAD = frozenset({"LOGIN", "CAPABILITY", "ID", "ENABLE", "COMPRESS", "NAMESPACE", "LIST", "LOGOUT"})
+OVERHEAD = frozenset({"LOGIN", "CAPABILITY", "ID", "ENABLE", "COMPRESS", "NAMESPACE", "LIST", "LOGOUT"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Upstream:
         """Run a full sync; returns the commands that were the mailboxes' cost."""
         before = len(self.proxy.commands())
         assert run_account_until_done(self.account.pk) is SliceEnd.DONE
-        return [command for command in self.proxy.commands()[before:] if command.verb not in _OVERHEAD]
+        return [command for command in self.proxy.commands()[before:] if command.verb not in OVERHEAD]
 
     def settle(self, *, most: int = 3) -> None:
         """Sync as often as an upstream needs that must say some things twice, with time passing in between."""
