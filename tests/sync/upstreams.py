@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.utils import timezone
+from django.db import models
 
-from mailcache.models import Account
+from mailcache.models import Account, Listing, Mailbox
 from sync.account_run import SliceEnd, run_account_until_done
 from sync.models import Checkpoint
 from tests.builders import make_account
@@ -62,9 +62,7 @@ def opened(server: ImapServer, tier: str) -> Iterator[Upstream]:
 
 
 def let_time_pass(account: Account, time: timedelta = timedelta(hours=1)) -> None:
-    """Make what was noted as seen once look older, and what was put off look due."""
-    checkpoints = Checkpoint.objects.filter(account=account)
-    for name in ("seen_empty_at", "gone_seen_at", "flags_compared_at", "uidvalidity_changed_at"):
-        for checkpoint in checkpoints.filter(**{f"{name}__isnull": False}):
-            checkpoints.filter(pk=checkpoint.pk).update(**{name: getattr(checkpoint, name) - time})
-    checkpoints.filter(retry_at__isnull=False).update(retry_at=timezone.now())
+    """Make everything that was noted of the account with its date look so much older."""
+    for model in (Checkpoint, Mailbox, Listing):
+        dates = [field.name for field in model._meta.fields if isinstance(field, models.DateTimeField)]
+        model._default_manager.filter(account=account).update(**{name: models.F(name) - time for name in dates})
