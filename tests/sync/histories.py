@@ -168,7 +168,8 @@ class Edits:
     def _some(self, values: range | tuple[str, ...], least: int = 0) -> list[str]:
         texts = [str(value) for value in values]
         count = min(len(texts), max(least, int(self._rng.triangular(0, 4, 1))))
-        return [text for text in texts if text in set(self._rng.sample(texts, count))]
+        chosen = set(self._rng.sample(texts, count))
+        return [text for text in texts if text in chosen]
 
     def _any_mailbox(self) -> str:
         return self._rng.choice([*self._mailboxes, "INBOX"])
