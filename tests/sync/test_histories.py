@@ -6,13 +6,14 @@ import time
 from collections import Counter
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 import pytest
 
 from mailcache.models import Account, Mailbox
 from sync.account_run import SliceEnd, run_slice
 from sync.upstream.blocking import BlockingClient
-from sync.upstream.endpoint import Deadlines
+from sync.upstream.endpoint import Credentials, Deadlines, Endpoint
 from tests.builders import make_account
 from tests.e2e.figures import Report
 from tests.fakes.chaos_proxy import ChaosProxy, Kind, random_fault
@@ -30,7 +31,8 @@ pytestmark = [pytest.mark.dovecot, pytest.mark.prove]
 SEED = 20260704
 HISTORIES = scaled(16, full=10_000)
 _CYRUS_SHARE = 0.25
-_INACTIVITY = 0.25
+# How long the sync waits where an answer will not come, and where it will, however busy the machine is.
+_IN_VAIN, _PATIENT = 0.3, 60.0
 _VERBS = ("LIST", "EXAMINE", "UID SEARCH", "UID FETCH", "STATUS")
 _CUTS = (Kind.CUT_BEFORE, Kind.CUT_AFTER, Kind.CUT_IN_ANSWER, Kind.CUT_IN_LITERAL, Kind.BYE)
 _KINDS = (*_CUTS, *_CUTS, Kind.NO, Kind.NO, Kind.BAD, Kind.DROP_REPLY, Kind.HANG)
@@ -40,6 +42,9 @@ _UNCHANGED, _CHANGED = 1, 8
 
 class History:
     """One user's mail, edited at random, and its mirror, synced through a connection that fails at random."""
+
+    patience = _PATIENT
+    """In seconds, of connections that are opened from now on."""
 
     def __init__(self, number: int, server: ImapServer, proxy: ChaosProxy, user: str, account: Account) -> None:
         self.rng = Random(f"{SEED}/{number}/steps")
@@ -57,7 +62,7 @@ class History:
             try:
                 self._settle()
                 assert differences(mirrored(self.account), whole_upstream(client)) == []
-                self._count_commands(client, edits)
+                self._count_commands(edits)
             except AssertionError as error:
                 raise AssertionError(f"{error}\n" + "\n".join([*edits.told, *map(str, self.proxy.fired)])) from error
 
@@ -65,11 +70,14 @@ class History:
         if self.rng.random() < 0.6:
             faults = [random_fault(self.rng, _VERBS, _KINDS) for _ in range(self.rng.randint(1, 2))]
             self.proxy.arm(*faults)
+            if any(fault.kind in (Kind.HANG, Kind.DROP_REPLY) for fault in faults):
+                History.patience = _IN_VAIN
         full, seconds = self.rng.random() < 0.8, self.rng.choice([0.0, 0.01, 20.0, 20.0])
         self.ends[run_slice(self.account.pk, full=full, seconds=seconds, rng=self.rng)] += 1
         self.faults.update(fault.kind for fault in self.proxy.fired)
         self.proxy.fired.clear()
         self.proxy.disarm()
+        History.patience = _PATIENT
         if self.rng.random() < 0.5:
             let_time_pass(self.account)
 
@@ -90,7 +98,7 @@ class History:
             let_time_pass(self.account, timedelta(days=2))
             self._sync()
 
-    def _count_commands(self, client: object, edits: Edits) -> None:
+    def _count_commands(self, edits: Edits) -> None:
         mailboxes = Mailbox.objects.filter(account=self.account).count()
         commands = self._sync()
         assert len(commands) <= mailboxes * _UNCHANGED, commands
@@ -102,11 +110,13 @@ class History:
 
 @pytest.fixture
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the sync wait for no silent upstream and no broken connection longer than a test can afford."""
+    """Have the sync wait for no upstream that hangs, and no broken connection, longer than a test can afford."""
     connect = BlockingClient.connect
 
-    def hastily(endpoint: object, credentials: object, deadlines: object = None, **options: object) -> BlockingClient:
-        return connect(endpoint, credentials, Deadlines(inactivity=_INACTIVITY), **options)  # type: ignore[arg-type]
+    def hastily(endpoint: Endpoint, credentials: Credentials, deadlines: object = None, **options: Any) -> Any:
+        seconds = History.patience
+        short = Deadlines(greeting=seconds, login=seconds, command=60, inactivity=seconds)
+        return connect(endpoint, credentials, short, **options)
 
     monkeypatch.setattr(BlockingClient, "connect", staticmethod(hastily))
     monkeypatch.setattr("sync.connection.reconnect_delay", lambda attempts, rng: timedelta())
