@@ -122,12 +122,16 @@ class Framer:
         """True when no frame has begun."""
         return not self._pieces and not self._remaining and not self._discarding
 
-    def discard_buffer(self) -> int:
-        """Forget bytes that have arrived (before STARTTLS); returns how many there were."""
-        dropped = self.buffered
+    def take_buffer(self) -> bytes:
+        """Return bytes that have arrived and are not yet part of an event, and forget them."""
+        taken = bytes(self._buffer[self._start :])
         self._buffer.clear()
         self._start = self._scanned = 0
-        return dropped
+        return taken
+
+    def discard_buffer(self) -> int:
+        """Forget bytes that have arrived (before STARTTLS); returns how many there were."""
+        return len(self.take_buffer())
 
     def take_line(self) -> bytes | TooLong | None:
         """Return the next line as it is, ending in ``{5}`` or not: a client's answer to a continuation request.

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
+from mailcache.wire.number_set import NumberSet
+from sync.profiles import GENERIC, Profile
 from sync.upstream.aio_wire import Wire, dial
+from sync.upstream.client import ClientState
 from sync.upstream.endpoint import Credentials, Deadlines, Endpoint
 from sync.upstream.errors import CommandRefused, ConnectionPoisoned, NotOffered, UpstreamError
-from sync.upstream.protocol import fetch, idle, login, mailboxes, search
+from sync.upstream.protocol import fetch, idle, login, mailboxes, notify, search, selecting
 from sync.upstream.protocol.requests import StartTls, Steps
 from sync.upstream.protocol.session import Session
 from sync.upstream.values import (
     IdleEvent,
     ListedMailbox,
+    MailboxStatus,
     Namespaces,
     OnMessage,
     OpenSink,
+    Resync,
     SelectedMailbox,
-    Statistics,
 )
 
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(ClientState):
     """An authenticated connection to an upstream. One command at a time.
 
     A command that failed, timed out or was cancelled in the middle closes the connection, and every later call raises
@@ -33,17 +37,22 @@ class AsyncClient:
     """
 
     def __init__(self, wire: Wire, session: Session) -> None:
+        super().__init__(session)
         self._wire = wire
-        self._session = session
-        self._fault: BaseException | None = None
-        self._closed = False
-        self._busy = False
 
     @classmethod
-    async def connect(cls, endpoint: Endpoint, credentials: Credentials, deadlines: Deadlines | None = None) -> Self:
-        """Connect and log in; raises ``UpstreamError``."""
+    async def connect(
+        cls,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        deadlines: Deadlines | None = None,
+        *,
+        profile: Profile = GENERIC,
+        refused: Iterable[str] = (),
+    ) -> Self:
+        """Connect, log in, and agree on extensions, as ``BlockingClient.connect`` does; raises ``UpstreamError``."""
         deadlines = deadlines or Deadlines()
-        client = cls(await dial(endpoint, deadlines), Session(deadlines))
+        client = cls(await dial(endpoint, deadlines), Session(deadlines, profile, refused))
         try:
             if endpoint.tls_mode == "tls":
                 await client._run(_tls_first(deadlines))
@@ -53,41 +62,27 @@ class AsyncClient:
             raise
         return client
 
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """What the upstream offers on this connection, in upper case."""
-        return self._session.capabilities
-
-    @property
-    def selected(self) -> SelectedMailbox | None:
-        """The mailbox that is open."""
-        return self._session.selected
-
-    @property
-    def statistics(self) -> Statistics:
-        """What this connection has done so far."""
-        return self._session.statistics
-
-    @property
-    def poisoned(self) -> bool:
-        """True once the connection cannot be used any more."""
-        return self._closed
-
     async def namespaces(self) -> Namespaces:
         """NAMESPACE; empty where it is not offered."""
         return await self._run(mailboxes.namespaces(self._session))
 
-    async def list_mailboxes(self, reference: bytes = b"", pattern: bytes = b"*") -> list[ListedMailbox]:
-        """LIST, with special uses where offered."""
-        return await self._run(mailboxes.list_mailboxes(self._session, reference, pattern))
+    async def list_mailboxes(
+        self, reference: bytes = b"", pattern: bytes = b"*", *, status: bool = False
+    ) -> list[ListedMailbox]:
+        """LIST, with special uses where offered; with the ``status`` of each where that costs no more commands."""
+        return await self._run(mailboxes.list_mailboxes(self._session, reference, pattern, status=status))
 
-    async def examine(self, name_raw: bytes) -> SelectedMailbox:
-        """Open a mailbox to read."""
-        return await self._run(mailboxes.select(self._session, name_raw, read_only=True))
+    async def status(self, name_raw: bytes) -> MailboxStatus:
+        """STATUS of one mailbox, which should not be the open one."""
+        return await self._run(mailboxes.mailbox_status(self._session, name_raw))
 
-    async def select(self, name_raw: bytes) -> SelectedMailbox:
-        """Open a mailbox to read and write."""
-        return await self._run(mailboxes.select(self._session, name_raw, read_only=False))
+    async def examine(self, name_raw: bytes, *, resync: Resync | None = None) -> SelectedMailbox:
+        """Open a mailbox to read; with QRESYNC the answer tells what happened since ``resync``."""
+        return await self._run(selecting.select(self._session, name_raw, read_only=True, resync=resync))
+
+    async def select(self, name_raw: bytes, *, resync: Resync | None = None) -> SelectedMailbox:
+        """Open a mailbox to read and write; with QRESYNC the answer tells what happened since ``resync``."""
+        return await self._run(selecting.select(self._session, name_raw, read_only=False, resync=resync))
 
     async def uid_search(self, criteria: bytes = b"ALL") -> list[int]:
         """Return the UIDs that match, ascending."""
@@ -98,6 +93,26 @@ class AsyncClient:
     ) -> None:
         """Fetch ``items``, as ``BlockingClient.uid_fetch`` does; the callbacks must not block."""
         await self._run(fetch.uid_fetch(self._session, uids, items, on_message, open_sink))
+
+    async def uid_fetch_set(
+        self,
+        sequence_set: bytes,
+        items: bytes,
+        *,
+        on_message: OnMessage,
+        changed_since: int | None = None,
+        vanished: bool = False,
+    ) -> NumberSet:
+        """Fetch ``items`` of a sequence set, as ``BlockingClient.uid_fetch_set`` does."""
+        return await self._run(
+            fetch.uid_fetch_set(
+                self._session, sequence_set, items, on_message, changed_since=changed_since, vanished=vanished
+            )
+        )
+
+    async def notify(self, *, status: bool = False) -> bool:
+        """Ask for announcements of all personal mailboxes, as ``BlockingClient.notify`` does."""
+        return await self._run(notify.notify(self._session, status=status))
 
     async def noop(self) -> list[IdleEvent]:
         """NOOP; returns what the upstream announced since the last ``noop`` or ``idle``."""
@@ -154,7 +169,7 @@ class AsyncClient:
             while True:
                 reply = await self._wire.perform(steps.send(reply))
                 if reply:
-                    self._session.statistics.bytes_in += len(reply)
+                    self._session.count_in(len(reply))
         except StopIteration as done:
             result: T = done.value
             return result

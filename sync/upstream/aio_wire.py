@@ -9,7 +9,7 @@ from typing import cast
 
 from sync.upstream.endpoint import Deadlines, Endpoint
 from sync.upstream.errors import ConnectFailed, ConnectionLost, ProtocolViolation, TimedOut
-from sync.upstream.protocol.requests import Deadline, Receive, Request, Send, StartTls
+from sync.upstream.protocol.requests import Deadline, Pause, Receive, Request, Send, StartTls
 from sync.upstream.sockets import no_connection, set_socket_options
 from sync.upstream.tls import client_context, tls_failed
 
@@ -92,6 +92,8 @@ class Wire(asyncio.Protocol):
             self._expires = self._loop.time() + request.seconds
         elif isinstance(request, Send):
             await self._send(request.data)
+        elif isinstance(request, Pause):
+            await self._pause(request.seconds)
         else:
             await self._start_tls(request)
         return b""
@@ -146,6 +148,11 @@ class Wire(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    async def _pause(self, seconds: float) -> None:
+        until = self._loop.time() + seconds
+        while self._ended is None and (remaining := until - self._loop.time()) > 0:
+            await self._wait(remaining)
 
     async def _send(self, data: bytes) -> None:
         if self._ended is not None or self._transport is None:

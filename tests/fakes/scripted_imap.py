@@ -86,6 +86,10 @@ class ScriptedImap:
         for thread in self._threads:
             thread.join(timeout=10)
 
+    def answer(self, name: str, answer: Answer | list[Answer]) -> None:
+        """Answer a command otherwise from now on."""
+        self._answers[name] = answer
+
     def say(self, data: bytes) -> None:
         """Send something to the client that came last, out of turn."""
         with contextlib.suppress(OSError):
@@ -117,7 +121,7 @@ class ScriptedImap:
 
     def _answer(self, conversation: _Conversation) -> bool:
         line = conversation.read_command()
-        if not line:
+        if line is None:
             return False
         if line.upper() == b"DONE" or conversation.awaits_response:
             name, command = ("DONE" if line.upper() == b"DONE" else "RESPONSE"), line
@@ -166,11 +170,13 @@ class _Conversation:
                 return False
         return True
 
-    def read_command(self) -> bytes:
-        """Return a command without its CRLF, literals inside; nothing when the client is gone."""
+    def read_command(self) -> bytes | None:
+        """Return a command without its CRLF, literals inside; None when the client is gone."""
         command = b""
         while True:
             line = self._read_line()
+            if not line:
+                return None
             command += line
             found = _LITERAL.search(line)
             if not found:

@@ -11,11 +11,13 @@ from mailcache.wire.dates import parse_date_time_lenient
 from mailcache.wire.framing import LiteralSink
 from mailcache.wire.number_set import MAX_NUMBER
 from mailcache.wire.scanner import Scanner
+from mailcache.wire.utf7 import decode_lenient
 from sync.upstream.values import FetchedMessage
 
 _ITEM = re.compile(rb"[A-Za-z0-9.\-]+")
 _SECTION = re.compile(rb'\[((?:[^\]"\r\n]|"[^"\r\n]*")*)\](<\d{1,20}>)?')
 _FLAGS = re.compile(rb"\(([^()\r\n]*)\)")
+_LABEL = re.compile(rb"[^\x00-\x20()\"\x7f]+")
 _IN_PARENTHESES = re.compile(rb"\( *([^() ]*) *\)|[^() ]+")
 _LARGEST = 2**63 - 1
 
@@ -119,6 +121,21 @@ def _identifier(scan: Scanner) -> str | None:
     return None if raw is None else raw.decode("latin-1")
 
 
+def _labels(scan: Scanner) -> tuple[str, ...] | None:
+    """Read X-GM-LABELS: mailbox names, and system labels with a backslash that may be bare or quoted."""
+    if scan.skip_word(b"NIL"):
+        return None
+    labels = []
+    scan.expect(b"(")
+    scan.skip_spaces()
+    while not scan.skip(b")"):
+        quoted = scan.peek() == b'"' or scan.at_literal()
+        raw = scan.string() if quoted else scan.matching(_LABEL, "a label")
+        labels.append(decode_lenient(raw))
+        scan.skip_spaces()
+    return tuple(labels)
+
+
 def _raw(scan: Scanner) -> bytes | None:
     raw = scan.raw_value()
     return None if raw.upper() == b"NIL" else raw
@@ -134,6 +151,7 @@ _READERS: dict[bytes, tuple[str, Callable[[Scanner], object]]] = {
     b"THREADID": ("thread_id", _identifier),
     b"X-GM-MSGID": ("email_id", _identifier),
     b"X-GM-THRID": ("thread_id", _identifier),
+    b"X-GM-LABELS": ("labels", _labels),
     b"ENVELOPE": ("envelope_raw", _raw),
     b"BODYSTRUCTURE": ("bodystructure_raw", _raw),
 }

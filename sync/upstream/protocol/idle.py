@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mailcache.wire.framing import ContinuationWanted, Frame
-from sync.upstream.errors import NotOffered, ProtocolViolation
+from typing import NoReturn
+
+from sync.upstream.errors import CommandRefused, NotOffered, ProtocolViolation
 from sync.upstream.protocol.requests import Deadline, Receive, Steps
 from sync.upstream.protocol.responses import Continuation, Tagged, read_response
 from sync.upstream.protocol.session import Session
@@ -31,49 +32,65 @@ def wait(session: Session) -> Steps[list[IdleEvent] | None]:
     IDLE stays on afterwards, until the next command; it is renewed when its deadline passes.
     """
     while not session.pending:
-        if session.idle_tag is None:
+        if session.idle_tag is None and not session.listening:
             yield from _begin(session)
             continue
         data = yield _PATIENT
         if data is None:
             return None
         if data:
-            session.framer.feed(data)
+            session.feed(data)
             _take_frames(session)
-        else:
+        elif session.idle_tag is not None:
             yield from session.end_idle()
+        else:
+            yield from session.command("NOOP")
     return take_pending(session)
 
 
 def _begin(session: Session) -> Steps[None]:
-    if not session.offers("IDLE"):
+    if session.offers("IDLE"):
+        yield from _begin_idle(session)
+    elif session.notifying:
+        # NOTIFY needs no IDLE: the upstream speaks whenever it wants (RFC 5465 3.1). NOOP now and then keeps it alive.
+        session.listening = True
+    else:
         raise NotOffered("the upstream does not offer IDLE")
-    deadlines = session.deadlines
-    yield Deadline("IDLE", deadlines.command, deadlines.inactivity)
-    tag = session.next_tag()
+    seconds = session.deadlines.idle or session.profile.idle_seconds
+    yield Deadline("IDLE", seconds, seconds)
+    _take_frames(session)
+
+
+def _begin_idle(session: Session) -> Steps[None]:
+    yield from session.pause()
+    yield Deadline("IDLE", session.deadlines.command, session.deadlines.inactivity)
+    tag = session.next_tag("IDLE")
     yield session.sending(tag + b" IDLE\r\n")
     while True:
         response = read_response((yield from session.read_frame()))
         if isinstance(response, Continuation):
-            break
+            session.idle_tag = tag
+            return
         if isinstance(response, Tagged):
-            session.refused.add("IDLE")
-            session.checked("IDLE", response.status)
-            raise NotOffered("the upstream ended IDLE before it began")
-        session.take(response, None)
-    session.idle_tag = tag
-    yield Deadline("IDLE", deadlines.idle, deadlines.idle)
-    _take_frames(session)
+            _ended_at_once(session, response)
+        else:
+            session.take(response, None)
+
+
+def _ended_at_once(session: Session, response: Tagged) -> NoReturn:
+    try:
+        session.checked("IDLE", response.status)
+    except CommandRefused as error:
+        session.refuse("IDLE", error)
+        raise
+    session.refused.add("IDLE")
+    raise NotOffered("the upstream ended IDLE before it began")
 
 
 def _take_frames(session: Session) -> None:
     """Handle what has arrived."""
-    while (event := session.framer.next_event()) is not None:
-        if isinstance(event, ContinuationWanted):
-            continue
-        if not isinstance(event, Frame):
-            raise ProtocolViolation("a response exceeds every limit")
-        response = read_response(event)
+    while (frame := session.arrived_frame()) is not None:
+        response = read_response(frame)
         if isinstance(response, Tagged):
             # Beginning again could go round and round; whoever reconnects waits longer each time.
             raise ProtocolViolation("the upstream ended IDLE by itself")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable
-
 from sync.upstream.endpoint import Credentials, Endpoint
 from sync.upstream.errors import AuthFailed, CommandRefused, ProtocolViolation, ServerBye, TlsFailed
+from sync.upstream.protocol import extensions
 from sync.upstream.protocol.requests import Deadline, StartTls, Steps
 from sync.upstream.protocol.responses import Stray, Untagged, read_response
-from sync.upstream.protocol.session import Handlers, Session, argument, login_refused
-
-_ID = b'("name" "imapped")'
+from sync.upstream.protocol.sasl import authenticate, mechanism_of
+from sync.upstream.protocol.session import Session, argument, login_refused
 
 
 def establish(session: Session, endpoint: Endpoint, credentials: Credentials) -> Steps[None]:
     """Bring a connection (with TLS already, for mode ``tls``) to the authenticated state."""
-    session.secrets = secrets_of(credentials)
+    session.secrets = secrets_of(credentials, endpoint)
     preauthenticated = yield from _greeting(session)
     if endpoint.tls_mode == "starttls":
         if preauthenticated:
@@ -24,15 +21,15 @@ def establish(session: Session, endpoint: Endpoint, credentials: Credentials) ->
             raise TlsFailed("the upstream says PREAUTH, so TLS cannot be had")
         yield from _starttls(session)
     if not preauthenticated:
-        yield from _log_in(session, credentials)
+        yield from _log_in(session, endpoint, credentials)
+    if session.profile.probe_login:
+        yield from extensions.probe(session)
     # What was offered before login, also what a proxy in between rewrote, does not count (quirk 21).
     yield from session.command("CAPABILITY")
-    if session.offers("ID"):
-        try:
-            # Some servers open no mailbox for clients that do not say who they are (quirk 28).
-            yield from session.command("ID", _ID)
-        except CommandRefused:
-            session.refused.add("ID")
+    yield from extensions.identify(session)
+    yield from extensions.compress(session)
+    yield from extensions.enable(session)
+    session.setting_up = False
 
 
 def log_out(session: Session) -> Steps[None]:
@@ -41,10 +38,11 @@ def log_out(session: Session) -> Steps[None]:
     yield from session.command("LOGOUT", patience=session.deadlines.tls)
 
 
-def secrets_of(credentials: Credentials) -> tuple[str, ...]:
+def secrets_of(credentials: Credentials, endpoint: Endpoint) -> tuple[str, ...]:
     """Return the texts that must not be repeated, the longest first."""
-    initial = _plain_response(credentials).decode("ascii")
-    return tuple(sorted({credentials.secret, credentials.username, initial}, key=len, reverse=True))
+    mechanism = mechanism_of(credentials, endpoint)
+    texts = {credentials.secret, credentials.username, mechanism.message.decode(), mechanism.initial.decode()}
+    return tuple(sorted(texts, key=len, reverse=True))
 
 
 def _greeting(session: Session) -> Steps[bool]:
@@ -60,6 +58,7 @@ def _greeting(session: Session) -> Steps[bool]:
         status = response.status()
         if response.name == b"BYE":
             raise ServerBye(f"BYE {f'[{status.code}] ' if status.code else ''}{status.text}")
+        session.said = session.redacted(status.text)
         if status.code == "CAPABILITY":
             session.note_capabilities(status.arguments)
         return response.name == b"PREAUTH"
@@ -82,14 +81,14 @@ def _starttls(session: Session) -> Steps[None]:
     session.pending.clear()
 
 
-def _log_in(session: Session, credentials: Credentials) -> Steps[None]:
+def _log_in(session: Session, endpoint: Endpoint, credentials: Credentials) -> Steps[None]:
     if not session.capabilities:
         yield from session.command("CAPABILITY")
     try:
-        if credentials.method == "plain":
-            yield from _authenticate_plain(session, credentials)
-        else:
+        if credentials.method == "login":
             yield from _login(session, credentials)
+        else:
+            yield from authenticate(session, mechanism_of(credentials, endpoint))
     except CommandRefused as error:
         raise login_refused(error) from None
 
@@ -99,30 +98,3 @@ def _login(session: Session, credentials: Credentials) -> Steps[None]:
         raise AuthFailed("the upstream does not allow LOGIN on this connection (LOGINDISABLED)")
     arguments = b" ".join(argument(text.encode("utf-8")) for text in (credentials.username, credentials.secret))
     yield from session.command("LOGIN", arguments, patience=session.deadlines.login)
-
-
-def _authenticate_plain(session: Session, credentials: Credentials) -> Steps[None]:
-    initial = _plain_response(credentials)
-    at_once = session.offers("SASL-IR")
-    yield from session.command(
-        "AUTHENTICATE",
-        b"PLAIN " + initial if at_once else b"PLAIN",
-        Handlers(continuation=_answer_once(initial + b"\r\n")),
-        patience=session.deadlines.login,
-    )
-
-
-def _answer_once(answer: bytes) -> Callable[[bytes], bytes]:
-    """Answer the first challenge, which also comes where an initial response was overlooked; cancel any further."""
-    answers = [answer]
-
-    def on_challenge(_challenge: bytes) -> bytes:
-        return answers.pop() if answers else b"*\r\n"
-
-    return on_challenge
-
-
-def _plain_response(credentials: Credentials) -> bytes:
-    """Return the message of RFC 4616, in base64: no authorization identity, name, secret."""
-    message = f"\0{credentials.username}\0{credentials.secret}"
-    return base64.b64encode(message.encode("utf-8"))

@@ -1,41 +1,88 @@
-"""LIST, NAMESPACE, SELECT and EXAMINE."""
+"""LIST, with STATUS of all mailboxes where offered (RFC 5819), STATUS of one, and NAMESPACE."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
+from collections.abc import Iterator
 
-from mailcache.wire.scanner import Scanner
-from mailcache.wire.utf7 import decode_lenient
-from sync.upstream.errors import CommandBad, Severity
-from sync.upstream.protocol.fetch_items import flags_of, number_of
+from sync.upstream.errors import CommandBad, CommandNo, Severity
+from sync.upstream.protocol.listed import read_list, read_namespaces, read_status
 from sync.upstream.protocol.requests import Steps
-from sync.upstream.protocol.responses import Status, Untagged
+from sync.upstream.protocol.responses import Untagged
 from sync.upstream.protocol.session import Handlers, Session, argument
-from sync.upstream.values import ListedMailbox, Namespace, Namespaces, SelectedMailbox
+from sync.upstream.values import ListedMailbox, MailboxStatus, Namespaces
 
-_ATTRIBUTES = (
-    "\\Noselect", "\\NonExistent", "\\Noinferiors", "\\HasChildren", "\\HasNoChildren", "\\Marked", "\\Unmarked",
-    "\\Subscribed", "\\Remote", "\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Important", "\\Junk", "\\Sent",
-    "\\Trash",
-)  # fmt: skip
-_SPELLED = {attribute.lower(): attribute for attribute in _ATTRIBUTES}
-_LISTED_ATTRIBUTES = re.compile(rb"\(([^()\r\n]*)\)")
-# Names with spaces come without quotes from some servers; extended data (RFC 5258) begins with a parenthesis.
-_BARE_NAME = re.compile(rb".+?(?= +\(|\s*\Z)", re.DOTALL)
+_STATUS_ITEMS = b"MESSAGES UIDNEXT UIDVALIDITY"
 
 
-def list_mailboxes(session: Session, reference: bytes, pattern: bytes) -> Steps[list[ListedMailbox]]:
+def list_mailboxes(session: Session, reference: bytes, pattern: bytes, *, status: bool) -> Steps[list[ListedMailbox]]:
     """Return what LIST tells, each mailbox once, with special uses wherever the upstream tells them."""
-    arguments = argument(reference) + b" " + _pattern(pattern)
-    extended = session.offers("SPECIAL-USE") and session.offers("LIST-EXTENDED")
-    if extended:
+    arguments = argument(reference) + b" " + (pattern if pattern in {b"*", b"%"} else argument(pattern))
+    reader = _Listing(session)
+
+    def run(options: bytes) -> Steps[list[ListedMailbox]]:
+        reader.clear()
+        yield from session.command("LIST", arguments + options, Handlers(untagged=reader.untagged))
+        return reader.mailboxes()
+
+    variants = _list_options(session, status=status)
+    return (yield from session.first_accepted(variants, run, rejections=(CommandBad, CommandNo)))
+
+
+def _list_options(session: Session, *, status: bool) -> Iterator[tuple[str, bytes]]:
+    """Yield RETURN options: servers leave out what was not asked for (quirk 36), or reject them all (quirk 42)."""
+    use = b"SPECIAL-USE " if session.offers("SPECIAL-USE") else b""
+    wanted = use + b"SUBSCRIBED CHILDREN"
+    if session.offers("LIST-EXTENDED"):
+        if status and session.offers("LIST-STATUS"):
+            if session.offers("OBJECTID"):
+                yield "OBJECTID", b" RETURN (%b STATUS (%b))" % (wanted, _status_items(session))
+            yield "LIST-STATUS", b" RETURN (%b STATUS (%b))" % (wanted, _status_items(session, mailbox_id=False))
+        yield "LIST-EXTENDED", b" RETURN (%b)" % wanted
+    yield "", b""
+
+
+def mailbox_status(session: Session, name_raw: bytes) -> Steps[MailboxStatus]:
+    """Return what STATUS tells of a mailbox, if anything."""
+    found = [MailboxStatus()]
+
+    def untagged(response: Untagged) -> bool:
+        if response.name != b"STATUS":
+            return False
         try:
-            return (yield from _list(session, arguments + b" RETURN (SPECIAL-USE)"))
-        except CommandBad:
-            # Advertised and rejected has been seen (quirk 42).
-            session.refused.add("LIST-EXTENDED")
-    return (yield from _list(session, arguments))
+            name, status = read_status(response.scanner())
+        except ValueError:
+            session.statistics.malformed += 1
+            return True
+        # With NOTIFY others may come in between; INBOX has many spellings.
+        if name != name_raw and name.upper() != name_raw.upper():
+            return False
+        found.append(status)
+        return True
+
+    def run(items: bytes) -> Steps[MailboxStatus]:
+        yield from session.command(
+            "STATUS",
+            b"%b (%b)" % (argument(name_raw), items),
+            Handlers(untagged=untagged),
+            severity=Severity.MAILBOX,
+            patience=session.deadlines.login,
+        )
+        return found[-1]
+
+    return (yield from session.first_accepted(_status_variants(session), run))
+
+
+def _status_variants(session: Session) -> Iterator[tuple[str, bytes]]:
+    if session.offers("OBJECTID"):
+        yield "OBJECTID", _status_items(session)
+    if session.offers("CONDSTORE"):
+        yield "CONDSTORE", _status_items(session, mailbox_id=False)
+    yield "", _STATUS_ITEMS
+
+
+def _status_items(session: Session, *, mailbox_id: bool = True) -> bytes:
+    modseq = b" HIGHESTMODSEQ" if session.offers("CONDSTORE") else b""
+    return _STATUS_ITEMS + modseq + (b" MAILBOXID" if mailbox_id else b"")
 
 
 def namespaces(session: Session) -> Steps[Namespaces]:
@@ -48,7 +95,7 @@ def namespaces(session: Session) -> Steps[Namespaces]:
         if response.name != b"NAMESPACE":
             return False
         try:
-            found.append(_namespaces(response.scanner()))
+            found.append(read_namespaces(response.scanner()))
         except ValueError:
             session.statistics.malformed += 1
         return True
@@ -57,148 +104,38 @@ def namespaces(session: Session) -> Steps[Namespaces]:
     return found[-1] if found else Namespaces()
 
 
-def select(session: Session, name_raw: bytes, *, read_only: bool) -> Steps[SelectedMailbox]:
-    """Open a mailbox; EXAMINE where ``read_only``."""
-    session.selected = None
-    session.pending.clear()
-    name = "EXAMINE" if read_only else "SELECT"
-    if session.offers("CONDSTORE"):
-        try:
-            return (yield from _select(session, name, name_raw, b" (CONDSTORE)"))
-        except CommandBad:
-            session.refused.add("CONDSTORE")
-    return (yield from _select(session, name, name_raw, b""))
+class _Listing:
+    """Collects what one LIST command tells."""
 
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.clear()
 
-def _select(session: Session, name: str, name_raw: bytes, parameters: bytes) -> Steps[SelectedMailbox]:
-    reader = _Selecting(name_raw)
-    status = yield from session.command(
-        name,
-        argument(name_raw) + parameters,
-        Handlers(untagged=reader.untagged),
-        severity=Severity.MAILBOX,
-        patience=session.deadlines.login,
-    )
-    read_only = name == "EXAMINE" or status.code == "READ-ONLY"
-    session.selected = replace(reader.mailbox, read_only=read_only)
-    return session.selected
+    def clear(self) -> None:
+        """Forget what a rejected command told."""
+        self._found: dict[bytes, ListedMailbox] = {}
+        self._status: dict[bytes, MailboxStatus] = {}
 
-
-def _pattern(pattern: bytes) -> bytes:
-    return pattern if pattern in {b"*", b"%"} else argument(pattern)
-
-
-def _list(session: Session, arguments: bytes) -> Steps[list[ListedMailbox]]:
-    found: dict[bytes, ListedMailbox] = {}
-
-    def untagged(response: Untagged) -> bool:
-        if response.name not in {b"LIST", b"XLIST"}:
-            return False
-        try:
-            listed = read_list(response.scanner())
-        except ValueError:
-            session.statistics.malformed += 1
-            return True
-        known = found.get(listed.name_raw)
-        found[listed.name_raw] = (
-            listed if known is None else listed._replace(attributes=known.attributes | listed.attributes)
-        )
-        return True
-
-    yield from session.command("LIST", arguments, Handlers(untagged=untagged))
-    return list(found.values())
-
-
-def read_list(scan: Scanner) -> ListedMailbox:
-    """Read what stands after ``LIST``; raises ``ValueError``."""
-    scan.skip_spaces()
-    listed = scan.matching(_LISTED_ATTRIBUTES, "attributes")[1:-1].decode("ascii", errors="replace")
-    attributes = frozenset(_SPELLED.get(attribute.lower(), attribute) for attribute in listed.split())
-    if "\\NonExistent" in attributes:
-        attributes |= {"\\Noselect"}  # the one implies the other (RFC 5258 3)
-    scan.skip_spaces()
-    delimiter = _delimiter(scan)
-    scan.skip_spaces()
-    if scan.peek() == b'"' or scan.at_literal():
-        name_raw = scan.string()
-    else:
-        name_raw = scan.matching(_BARE_NAME, "a mailbox name").rstrip()
-    return ListedMailbox(name_raw, decode_lenient(name_raw), delimiter, attributes)
-
-
-def _delimiter(scan: Scanner) -> str | None:
-    if scan.skip_word(b"NIL"):
-        return None
-    raw = scan.string() if scan.peek() == b'"' or scan.at_literal() else scan.tolerant_atom()
-    return raw.decode("latin-1") or None
-
-
-def _namespaces(scan: Scanner) -> Namespaces:
-    kinds = []
-    for _ in range(3):
-        scan.skip_spaces()
-        kinds.append(() if scan.at_end or scan.skip_word(b"NIL") else tuple(_namespace_list(scan)))
-    return Namespaces(*kinds)
-
-
-def _namespace_list(scan: Scanner) -> list[Namespace]:
-    found = []
-    scan.expect(b"(")
-    while not scan.skip(b")"):
-        scan.skip_spaces()
-        scan.expect(b"(")
-        prefix = scan.string()
-        scan.skip_spaces()
-        found.append(Namespace(prefix, decode_lenient(prefix), _delimiter(scan)))
-        scan.skip_spaces()
-        while not scan.skip(b")"):
-            scan.raw_value()
-            scan.skip_spaces()
-        scan.skip_spaces()
-    return found
-
-
-class _Selecting:
-    """Collects what comes before the OK of SELECT."""
-
-    def __init__(self, name_raw: bytes) -> None:
-        self.mailbox = SelectedMailbox(name_raw, 0, None, None, None, (), None, read_only=True, mailbox_id="")
+    def mailboxes(self) -> list[ListedMailbox]:
+        """Return the mailboxes in their order."""
+        return [listed._replace(status=self._status.get(name)) for name, listed in self._found.items()]
 
     def untagged(self, response: Untagged) -> bool:
-        """Take what describes the mailbox."""
-        if response.name == b"EXISTS":
-            # Several have been seen during one SELECT (quirk 37).
-            self.mailbox = replace(self.mailbox, exists=max(self.mailbox.exists, response.number or 0))
-        elif response.name == b"FLAGS":
-            flags = _flag_list(response.scanner().rest())
-            self.mailbox = replace(self.mailbox, flags=self.mailbox.flags if flags is None else flags)
-        elif response.name == b"OK":
-            self._code(response.status())
-            return False
-        else:
-            return response.name == b"RECENT"
+        """Take LIST and STATUS responses."""
+        try:
+            if response.name in {b"LIST", b"XLIST"}:
+                self._add(read_list(response.scanner()))
+            elif response.name == b"STATUS":
+                name, status = read_status(response.scanner())
+                self._status[name] = status
+            else:
+                return False
+        except ValueError:
+            self._session.statistics.malformed += 1
         return True
 
-    def _code(self, status: Status) -> None:
-        number = _first_number(status.arguments)
-        if status.code == "UIDVALIDITY":
-            self.mailbox = replace(self.mailbox, uidvalidity=number)
-        elif status.code == "UIDNEXT":
-            self.mailbox = replace(self.mailbox, uidnext=number)
-        elif status.code == "HIGHESTMODSEQ":
-            self.mailbox = replace(self.mailbox, highestmodseq=number)
-        elif status.code == "PERMANENTFLAGS":
-            self.mailbox = replace(self.mailbox, permanentflags=_flag_list(status.arguments))
-        elif status.code == "MAILBOXID":
-            self.mailbox = replace(self.mailbox, mailbox_id=status.arguments.strip(b"() ").decode("latin-1"))
-
-
-def _flag_list(raw: bytes) -> tuple[str, ...] | None:
-    # Without the parentheses rather than by them: junk in a flag must not cost the mailbox (field note 37).
-    inside = raw.strip().removeprefix(b"(").removesuffix(b")")
-    return flags_of(inside)
-
-
-def _first_number(raw: bytes) -> int | None:
-    found = re.match(rb"\s*\(?(\d{1,20})", raw)
-    return number_of(int(found[1])) if found else None
+    def _add(self, listed: ListedMailbox) -> None:
+        known = self._found.get(listed.name_raw)
+        if known is not None:
+            listed = listed._replace(attributes=known.attributes | listed.attributes)
+        self._found[listed.name_raw] = listed

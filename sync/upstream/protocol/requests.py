@@ -30,13 +30,19 @@ class Receive(NamedTuple):
     patient: bool = False
 
 
+class Pause(NamedTuple):
+    """Do nothing for ``seconds``, for the sake of an upstream that throttles."""
+
+    seconds: float
+
+
 class StartTls(NamedTuple):
     """Turn TLS on. Bytes that have arrived already are a fault: somebody put them there."""
 
     seconds: float
 
 
-Request: TypeAlias = Deadline | Send | Receive | StartTls
+Request: TypeAlias = Deadline | Send | Receive | Pause | StartTls
 T = TypeVar("T")
 Steps: TypeAlias = Generator[Request, bytes | None, T]
 

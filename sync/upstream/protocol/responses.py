@@ -99,12 +99,12 @@ def read_response(frame: Frame) -> Response:
 def _status(condition: bytes, text: bytes, offset: int) -> Status:
     match = _STATUS_TEXT.match(text, offset)
     if match is None:
-        return Status(condition, "", b"", _readable(text[offset:]))
+        return Status(condition, "", b"", readable(text[offset:]))
     code = (match[1] or b"").decode("ascii", errors="replace").upper()
-    return Status(condition, code, match[2] or b"", _readable(match[3]))
+    return Status(condition, code, match[2] or b"", readable(match[3]))
 
 
-def _readable(raw: bytes) -> str:
+def readable(raw: bytes) -> str:
     """Return text of the upstream fit for logs and tables: bounded, no control characters."""
     text = raw[:500].decode("utf-8", errors="replace")
     return "".join(character if character.isprintable() else " " for character in text).strip()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 
 from mailcache.wire.number_set import MAX_NUMBER, NumberSet
-from sync.upstream.errors import CommandBad, CommandNo, ProtocolViolation, Severity
-from sync.upstream.protocol.fetch_items import read_fetch
+from sync.upstream.errors import CommandBad, CommandNo, ProtocolViolation, Severity, is_passing
+from sync.upstream.protocol.announcements import FETCHES, read_message
 from sync.upstream.protocol.requests import Steps
 from sync.upstream.protocol.responses import Untagged
 from sync.upstream.protocol.session import Handlers, OnUntagged, Session
 
 MAX_UIDS = 10_000_000
+# Stands among the refused capabilities for what is none.
+_SEARCH_ALL = "SEARCH ALL"
 _ESEARCH_ALL = re.compile(rb"(?:\A|[ )])ALL ([\d:,]+)", re.IGNORECASE)
 _CORRELATOR = re.compile(rb' *\(TAG (?:"[^"]*"|[^ )]+)\)', re.IGNORECASE)
 _NUMBERS = re.compile(rb"[\d\s]*")
@@ -20,21 +22,33 @@ _MODSEQ = re.compile(rb"\(MODSEQ \d+\)\s*\Z", re.IGNORECASE)
 
 def uid_search(session: Session, criteria: bytes) -> Steps[list[int]]:
     """Return the UIDs that ``criteria`` match, ascending; each once."""
-    found = _Found()
-    if session.offers("ESEARCH"):
-        try:
-            yield from _search(session, b"RETURN (ALL) " + criteria, found.esearch)
-        except CommandBad:
-            session.refused.add("ESEARCH")
-        else:
-            return found.uids()
+    everything = criteria.upper() == b"ALL"
+    if everything and (not session.profile.uid_search_all or _SEARCH_ALL in session.refused):
+        return (yield from _fetch_uids(session))
+
+    def run(arguments: bytes) -> Steps[list[int]]:
+        found = _Found()
+        yield from _search(session, arguments, found.take)
+        return found.uids()
+
+    variants = [("ESEARCH", b"RETURN (ALL) " + criteria)] if session.offers("ESEARCH") else []
     try:
-        yield from _search(session, criteria, found.search)
+        return (yield from session.first_accepted([*variants, ("", criteria)], run))
     except (CommandBad, CommandNo) as error:
-        if criteria.upper() != b"ALL" or (isinstance(error, CommandNo) and error.code not in {"", "CANNOT"}):
+        if not everything or is_passing(error.code, error.text):
             raise
-        # Some servers refuse SEARCH ALL (quirk 40); FETCH none does.
-        yield from session.command("UID FETCH", b"1:* (UID)", Handlers(untagged=found.fetch), severity=Severity.MAILBOX)
+        if isinstance(error, CommandNo) and error.code not in {"", "CANNOT"}:
+            raise
+        found = yield from _fetch_uids(session)
+        if isinstance(error, CommandBad):
+            session.refuse(_SEARCH_ALL, error)
+        return found
+
+
+def _fetch_uids(session: Session) -> Steps[list[int]]:
+    """Return all UIDs by FETCH, which no server refuses (quirk 40)."""
+    found = _Found()
+    yield from session.command("UID FETCH", b"1:* (UID)", Handlers(untagged=found.fetch), severity=Severity.MAILBOX)
     return found.uids()
 
 
@@ -62,6 +76,10 @@ class _Found:
             self._numbers.update(NumberSet(self._ranges))
         return sorted(number for number in self._numbers if 0 < number <= MAX_NUMBER)
 
+    def take(self, response: Untagged) -> bool:
+        """Take either kind of answer: servers have been seen to give the other one (IMAP4rev2 has ESEARCH only)."""
+        return self.esearch(response) or self.search(response)
+
     def esearch(self, response: Untagged) -> bool:
         """Take ``* ESEARCH (TAG "x") UID ALL 1:5``."""
         if response.name != b"ESEARCH":
@@ -84,10 +102,10 @@ class _Found:
 
     def fetch(self, response: Untagged) -> bool:
         """Take ``* 1 FETCH (UID 1)``."""
-        if response.name != b"FETCH":
+        if response.name not in FETCHES:
             return False
         try:
-            uid = read_fetch(response.number or 0, response.scanner()).uid
+            uid = read_message(response).uid
         except ValueError:
             raise ProtocolViolation("a FETCH response that cannot be read, in place of SEARCH") from None
         if uid is not None:

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeVar
 
-from mailcache.wire.framing import (
-    Choice,
-    ContinuationWanted,
-    Frame,
-    Framer,
-    Literal,
-    LiteralHeader,
-    LiteralSink,
-)
+from mailcache.wire.framing import ContinuationWanted, Frame, Framer
 from mailcache.wire.strings import render_astring
+from sync.profiles import GENERIC, Profile
 from sync.upstream.endpoint import Deadlines
 from sync.upstream.errors import (
     AuthFailed,
@@ -29,29 +22,34 @@ from sync.upstream.errors import (
     TemporarilyRefused,
     is_passing,
 )
-from sync.upstream.protocol.fetch_items import read_fetch
-from sync.upstream.protocol.requests import RECEIVE, Deadline, Send, Steps
+from sync.upstream.protocol.announcements import read_announcement
+from sync.upstream.protocol.requests import Deadline, Pause, Steps
 from sync.upstream.protocol.responses import (
     Continuation,
     Status,
     Stray,
     Tagged,
     Untagged,
-    is_free_text,
     read_response,
 )
-from sync.upstream.values import NO_SECTIONS, FetchedMessage, IdleEvent, IdleKind, SelectedMailbox, Statistics
+from sync.upstream.protocol.stream import ChooseLiteral, Stream
+from sync.upstream.protocol.throttle import Throttle
+from sync.upstream.values import IdleEvent, IdleKind, SelectedMailbox
 
-# A SEARCH response of four million UIDs fits into one line.
-MAX_LINE = 32 << 20
-MAX_LITERALS = 2_000
-# Literals other than message data: names, envelopes; all of one response together.
-MAX_SMALL_LITERAL = 1 << 20
 MAX_PENDING_EVENTS = 1_000
-_ANNOUNCED = {kind.value.encode("ascii"): kind for kind in IdleKind}
+_LONG_SECRET = 40
 _LITERAL = re.compile(rb"\{(\d+)\}\r\n")
 _NOT_CONNECTED = re.compile(r"authenticated but not connected", re.IGNORECASE)
+# RFC 7162 3.2: whoever has QRESYNC has CONDSTORE, also where it is not listed.
+_IMPLIED = {"CONDSTORE": "QRESYNC"}
+# RFC 9051 Appendix E.
+_IN_REV2 = frozenset(
+    {"NAMESPACE", "ESEARCH", "ENABLE", "IDLE", "SASL-IR", "LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE", "LITERAL-"}
+)
+# They concern other mailboxes, so that opening one does not end them.
+_OF_THE_ACCOUNT = frozenset({IdleKind.STATUS, IdleKind.LIST, IdleKind.OVERFLOW})
 
+T = TypeVar("T")
 OnUntagged = Callable[[Untagged], bool]
 """Takes an untagged response; tells whether it was meant for the command."""
 
@@ -64,34 +62,80 @@ class Handlers(NamedTuple):
     """Takes ``+``; returns what to send, if anything."""
     plain_lines: Callable[[Framer], bool] | None = None
     """Takes what comes by the thousand straight off the framer; tells whether to wait for the rest of it."""
-    literal: Callable[[LiteralHeader], LiteralSink | Choice] | None = None
+    literal: ChooseLiteral | None = None
 
 
 NO_HANDLERS = Handlers()
 
 
-class Session:
+class Session(Stream):
     """The protocol's state on one connection. It does no I/O: its methods are steps for a driver."""
 
-    def __init__(self, deadlines: Deadlines) -> None:
+    def __init__(self, deadlines: Deadlines, profile: Profile = GENERIC, refused: Iterable[str] = ()) -> None:
+        super().__init__()
         self.deadlines = deadlines
+        self.profile = profile
         self.capabilities: frozenset[str] = frozenset()
+        self.enabled: frozenset[str] = frozenset()
+        self.said = ""
         self.selected: SelectedMailbox | None = None
         self.pending: deque[IdleEvent] = deque(maxlen=MAX_PENDING_EVENTS)
-        self.statistics = Statistics()
-        self.refused: set[str] = set()
-        """What the upstream advertised and then rejected: not tried again on this connection (field note 42)."""
+        self.masked = profile.masked | frozenset(refused) | (frozenset() if profile.idle else {"IDLE"})
+        self.refused: set[str] = set(self.masked)
+        """What must not be used: masked, or advertised and then rejected (field note 42)."""
+        self.throttle = Throttle(enabled=profile.throttle)
         self.idle_tag: bytes | None = None
+        self.notifying = False
+        self.listening = False
+        """True while announcements are waited for without IDLE, which NOTIFY allows."""
         self.logging_out = False
         self.secrets: tuple[str, ...] = ()
         """Texts that no error may repeat."""
-        self.framer = Framer(choose_literal=self._choose_literal, max_line=MAX_LINE, max_literals=MAX_LITERALS)
-        self._literal_handler: Callable[[LiteralHeader], LiteralSink | Choice] | None = None
-        self._tags = 0
 
     def offers(self, capability: str) -> bool:
-        """True when the upstream advertises an extension and has not rejected it since."""
-        return capability in self.capabilities and capability not in self.refused
+        """True when an extension may be used: advertised on this connection, not masked, not rejected since."""
+        if capability in self.refused:
+            return False
+        if capability in self.capabilities:
+            return True
+        if capability in _IN_REV2 and self.profile.rev2 and self.offers("IMAP4REV2"):
+            return True
+        return capability in _IMPLIED and self.offers(_IMPLIED[capability])
+
+    @property
+    def uses_qresync(self) -> bool:
+        """True when QRESYNC was enabled on this connection and not rejected since (quirk 22)."""
+        return "QRESYNC" in self.enabled and self.offers("QRESYNC") and self.offers("CONDSTORE")
+
+    def refuse(self, capability: str, error: CommandRefused) -> None:
+        """Remember that something advertised was rejected, unless the reason is a passing one."""
+        if not is_passing(error.code, error.text):
+            self.refused.add(capability)
+
+    def first_accepted(
+        self,
+        variants: Iterable[tuple[str, bytes]],
+        run: Callable[[bytes], Steps[T]],
+        *,
+        rejections: tuple[type[CommandRefused], ...] = (CommandBad,),
+    ) -> Steps[T]:
+        """Run a command in the first of its variants, (extension it adds, arguments), that is not rejected.
+
+        Each adds to the one after it; the last needs no extension. One that works proves that what the one before it
+        adds was at fault, and only that.
+        """
+        rejected: set[str] = set()
+        for capability, arguments in variants:
+            try:
+                result = yield from run(arguments)
+            except rejections as error:
+                if not capability or is_passing(error.code, error.text):
+                    raise
+                rejected = {capability}
+            else:
+                self.refused.update(rejected)
+                return result
+        raise ValueError("a command without a variant that needs no extension")
 
     def command(
         self,
@@ -108,17 +152,24 @@ class Session:
         """
         if self.idle_tag is not None:
             yield from self.end_idle()
+        self.listening = False
+        yield from self.pause()
         total = patience or self.deadlines.command
         yield Deadline(name, total, patience or self.deadlines.inactivity)
-        tag = self.next_tag()
+        tag = self.next_tag(name)
         yield from self._send(tag, b"%b %b" % (name.encode("ascii"), arguments) if arguments else name.encode("ascii"))
         status = yield from self.read_until(tag, handlers)
         return self.checked(name, status, severity)
 
+    def pause(self) -> Steps[None]:
+        """Wait as long as an upstream that throttles makes us."""
+        if self.throttle.pause:
+            yield Pause(self.throttle.pause)
+
     def checked(self, name: str, status: Status, severity: Severity = Severity.TRANSIENT) -> Status:
         """Return a status that is OK; raise for others."""
         if status.condition == b"OK":
-            self._note_capability_code(status)
+            self._note_code(status)
             return status
         text = self.redacted(status.text)
         if _NOT_CONNECTED.search(text):
@@ -131,15 +182,15 @@ class Session:
         """Read responses until the tagged one for ``tag``; every other one is handled on the way."""
         framer = self.framer
         plain_lines = handlers.plain_lines
-        self._literal_handler = handlers.literal
+        self.literal_handler = handlers.literal
         while True:
             event = None if plain_lines is not None and plain_lines(framer) else framer.next_event()
             if event is None:
-                framer.feed((yield RECEIVE) or b"")
+                yield from self.more()
             elif isinstance(event, Frame):
                 response = read_response(event)
                 if isinstance(response, Tagged):
-                    self._literal_handler = None
+                    self.literal_handler = None
                     return self._completion(tag, response)
                 if isinstance(response, Continuation):
                     answer = handlers.continuation(response.text) if handlers.continuation else None
@@ -147,17 +198,6 @@ class Session:
                         yield self.sending(answer)
                 else:
                     self.take(response, handlers.untagged)
-            elif not isinstance(event, ContinuationWanted):
-                raise ProtocolViolation("a response exceeds every limit")
-
-    def read_frame(self) -> Steps[Frame]:
-        """Read one frame."""
-        while True:
-            event = self.framer.next_event()
-            if isinstance(event, Frame):
-                return event
-            if event is None:
-                self.framer.feed((yield RECEIVE) or b"")
             elif not isinstance(event, ContinuationWanted):
                 raise ProtocolViolation("a response exceeds every limit")
 
@@ -177,42 +217,30 @@ class Session:
         elif handler is not None and handler(response):
             return
         elif response.name == b"OK":
-            self._note_capability_code(response.status())
+            self._note_code(response.status())
         else:
             self.announce(response)
 
     def announce(self, response: Untagged) -> None:
         """Keep what the upstream tells by itself until somebody asks."""
-        kind = _ANNOUNCED.get(response.name)
-        if kind is IdleKind.FETCH:
-            try:
-                message = read_fetch(response.number or 0, response.scanner())
-            except ValueError:
-                self.statistics.malformed += 1
-            else:
-                self.note_fetch(message)
-        elif kind is not None:
-            self.pending.append(IdleEvent(kind, response.number))
+        try:
+            event = read_announcement(response)
+        except ValueError:
+            self.statistics.malformed += 1
+        else:
+            if event is not None:
+                self.pending.append(event)
 
-    def note_fetch(self, message: FetchedMessage) -> None:
-        """Keep a FETCH response that nobody asked for, without what may be large in it."""
-        slim = message._replace(sections=NO_SECTIONS, envelope_raw=None, bodystructure_raw=None)
-        self.pending.append(IdleEvent(IdleKind.FETCH, message.seq, slim))
+    def forget_selected(self) -> None:
+        """Forget the open mailbox and what was announced of it."""
+        self.selected = None
+        kept = [event for event in self.pending if event.kind in _OF_THE_ACCOUNT]
+        self.pending.clear()
+        self.pending.extend(kept)
 
     def note_capabilities(self, listed: bytes) -> None:
         """Replace what is known of the upstream's extensions."""
         self.capabilities = frozenset(listed.decode("ascii", errors="replace").upper().split())
-
-    def next_tag(self) -> bytes:
-        """Return a tag that was not used before on this connection."""
-        self._tags += 1
-        self.statistics.commands += 1
-        return b"A%04d" % self._tags
-
-    def sending(self, data: bytes) -> Send:
-        """Return the request to send bytes, counted."""
-        self.statistics.bytes_out += len(data)
-        return Send(data)
 
     def end_idle(self) -> Steps[None]:
         """Leave IDLE, if it is on."""
@@ -228,6 +256,9 @@ class Session:
         for secret in self.secrets:
             if secret:
                 text = text.replace(secret, "[…]")
+            if len(secret) >= _LONG_SECRET:
+                # Tokens have thousands of characters, and what is quoted may end in the middle of one.
+                text = re.sub(re.escape(secret[: _LONG_SECRET // 2]) + r"\S*", "[…]", text)
         return text
 
     def _send(self, tag: bytes, line: bytes) -> Steps[None]:
@@ -261,28 +292,18 @@ class Session:
     def _completion(self, tag: bytes, response: Tagged) -> Status:
         if response.tag.upper() != tag:
             raise ProtocolViolation("a tagged response to no command")
+        self.throttle.note(response.status)
         return response.status
 
-    def _note_capability_code(self, status: Status) -> None:
+    def _note_code(self, status: Status) -> None:
         if status.code == "CAPABILITY":
             self.note_capabilities(status.arguments)
+        elif status.code == "NOTIFICATIONOVERFLOW":
+            self.notifying = False  # RFC 5465 5.8
+            self.pending.append(IdleEvent(IdleKind.OVERFLOW))
 
     def _said_bye(self, status: Status) -> None:
         raise ServerBye(self.redacted(f"BYE {f'[{status.code}] ' if status.code else ''}{status.text}"))
-
-    def _choose_literal(self, header: LiteralHeader) -> LiteralSink | Choice:
-        first = header.pieces[0]
-        if len(header.pieces) == 1 and isinstance(first, bytes) and is_free_text(first):
-            return Choice.TEXT
-        if self._literal_handler is not None:
-            return self._literal_handler(header)
-        return keep_small(header)
-
-
-def keep_small(header: LiteralHeader) -> Choice:
-    """Keep a literal in memory unless the response would hold too much of them."""
-    kept = sum(piece.size for piece in header.pieces if isinstance(piece, Literal) and piece.data is not None)
-    return Choice.COLLECT if kept + header.size <= MAX_SMALL_LITERAL else Choice.SKIP
 
 
 def login_refused(error: CommandRefused) -> AuthFailed | TemporarilyRefused:

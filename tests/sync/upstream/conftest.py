@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from sync.upstream.endpoint import Credentials, Deadlines, Endpoint
+from sync.profiles import GENERIC, Profile
+from sync.upstream.endpoint import AuthMethod, Credentials, Deadlines, Endpoint
 from tests.fakes.scripted_imap import Answer, Answers, ScriptedImap
 from tests.servers.dovecot import Dovecot
 from tests.sync.upstream.drivers import CONNECTORS, Client, Connect
@@ -38,12 +39,15 @@ def script(connect: Connect) -> Iterator[Script]:
             answers: Answers | None = None,
             *,
             greeting: Answer = b"* OK ready\r\n",
-            method: str = "login",
+            method: AuthMethod = "login",
             deadlines: Deadlines | None = None,
+            profile: Profile = GENERIC,
+            refused: Iterable[str] = (),
         ) -> tuple[ScriptedImap, Client]:
             server = stack.enter_context(ScriptedImap(answers, greeting=greeting))
-            credentials = Credentials("plain" if method == "plain" else "login", "fred", "s3cret")
+            credentials = Credentials(method, "fred", "s3cret")
             endpoint = Endpoint("127.0.0.1", server.port, "plain")
-            return server, stack.enter_context(connect(endpoint, credentials, deadlines or Deadlines()))
+            client = connect(endpoint, credentials, deadlines, profile=profile, refused=refused)
+            return server, stack.enter_context(client)
 
         yield start
