@@ -30,17 +30,17 @@ allowplaintext: yes
 tls_server_cert: {directory}/cert.pem
 tls_server_key: {directory}/key.pem
 unixhierarchysep: yes
-altnamespace: {altnamespace}
+altnamespace: yes
 autocreate_users: anyone
 autocreate_quota: 0
-autocreate_inbox_folders: Sent|Drafts|Trash|Junk|Archive
+autocreate_inbox_folders: {mailboxes}
 xlist-sent: Sent
 xlist-drafts: Drafts
 xlist-trash: Trash
 xlist-junk: Junk
 xlist-archive: Archive
 conversations: yes
-expunge_mode: {expunge_mode}
+expunge_mode: immediate
 """
 _CYRUS_CONF = """
 START {{
@@ -57,13 +57,16 @@ DAEMON {{
 
 
 class Cyrus(ImapServer):
-    """One Cyrus with its own directory; any user name, any password. QRESYNC, OBJECTID and COMPRESS, no NOTIFY."""
+    """One Cyrus with its own directory; any user name, any password. ``bare``: new users have INBOX only.
 
-    def __init__(self, directory: Path, *, altnamespace: bool = True) -> None:
+    It offers QRESYNC, OBJECTID and COMPRESS, and no NOTIFY.
+    """
+
+    def __init__(self, directory: Path, *, bare: bool = False) -> None:
         self._root = directory / "root"
         _unpack(self._root)
         super().__init__(directory)
-        self._write_files(altnamespace=altnamespace)
+        self._write_files(bare=bare)
 
     def _command(self) -> list[str]:
         files = ["-C", "imapd.conf", "-M", "cyrus.conf", "-p", "pid", "-L", "ready"]
@@ -82,13 +85,12 @@ class Cyrus(ImapServer):
     def _programs(self) -> Path:
         return self._root / "usr/lib/cyrus/bin"
 
-    def _write_files(self, *, altnamespace: bool) -> None:
+    def _write_files(self, *, bare: bool) -> None:
         user = _owner()
         values = {
             "directory": self._directory,
             "user": user,
-            "altnamespace": "yes" if altnamespace else "no",
-            "expunge_mode": "immediate",
+            "mailboxes": "" if bare else "Sent|Drafts|Trash|Junk|Archive",
             "programs": self._programs,
             "plain_port": self.plain_port,
             "tls_port": self.tls_port,
@@ -104,9 +106,9 @@ class Cyrus(ImapServer):
 
 
 @contextlib.contextmanager
-def running_cyrus(directory: Path, *, altnamespace: bool = True) -> Iterator[Cyrus]:
+def running_cyrus(directory: Path, *, bare: bool = False) -> Iterator[Cyrus]:
     """Yield a started Cyrus; it is stopped and its directory removed at the end."""
-    with running(Cyrus(directory, altnamespace=altnamespace), directory) as server:
+    with running(Cyrus(directory, bare=bare), directory) as server:
         yield server
 
 

@@ -49,23 +49,23 @@ namespace inbox {{
   separator = {separator}
   mailbox Sent {{
     special_use = \\Sent
-    auto = create
+    auto = {auto}
   }}
   mailbox Drafts {{
     special_use = \\Drafts
-    auto = create
+    auto = {auto}
   }}
   mailbox Trash {{
     special_use = \\Trash
-    auto = create
+    auto = {auto}
   }}
   mailbox Junk {{
     special_use = \\Junk
-    auto = create
+    auto = {auto}
   }}
   mailbox Archive {{
     special_use = \\Archive
-    auto = create
+    auto = {auto}
   }}
 }}
 service imap-login {{
@@ -92,12 +92,12 @@ service stats {{
 
 
 class Dovecot(ImapServer):
-    """One Dovecot with its own directory; any user name, one password."""
+    """One Dovecot with its own directory; any user name, one password. ``bare``: new users have INBOX only."""
 
-    def __init__(self, directory: Path, *, separator: str = "/", extra: str = "") -> None:
+    def __init__(self, directory: Path, *, separator: str = "/", extra: str = "", bare: bool = False) -> None:
         self._program = required_program("dovecot", "dovecot-imapd")
         super().__init__(directory)
-        self._write_files(separator, extra)
+        self._write_files(separator, extra, bare=bare)
 
     def log(self) -> str:
         """Return what Dovecot logged."""
@@ -106,7 +106,7 @@ class Dovecot(ImapServer):
     def _command(self) -> list[str]:
         return [self._program, "-F", "-c", str(self._directory / "dovecot.conf")]
 
-    def _write_files(self, separator: str, extra: str) -> None:
+    def _write_files(self, separator: str, extra: str, *, bare: bool) -> None:
         mail = self._directory / "mail"
         mail.mkdir()
         mail.chmod(0o777)
@@ -115,6 +115,7 @@ class Dovecot(ImapServer):
             directory=self._directory,
             password=self.password,
             separator=separator,
+            auto="no" if bare else "create",
             plain_port=self.plain_port,
             tls_port=self.tls_port,
             internal_user=internal_user,
@@ -128,9 +129,9 @@ class Dovecot(ImapServer):
 
 
 @contextlib.contextmanager
-def running_dovecot(directory: Path, *, separator: str = "/", extra: str = "") -> Iterator[Dovecot]:
+def running_dovecot(directory: Path, *, separator: str = "/", extra: str = "", bare: bool = False) -> Iterator[Dovecot]:
     """Yield a started Dovecot; it is stopped and its directory removed at the end."""
-    with running(Dovecot(directory, separator=separator, extra=extra), directory) as server:
+    with running(Dovecot(directory, separator=separator, extra=extra, bare=bare), directory) as server:
         yield server
 
 

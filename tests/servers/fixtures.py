@@ -27,6 +27,20 @@ def cyrus() -> Iterator[Cyrus]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def bare_dovecot() -> Iterator[Dovecot]:
+    """Another Dovecot, whose users have nothing but INBOX: quick to sync."""
+    with running_dovecot(Path(tempfile.mkdtemp(prefix="imapped-dovecot-")), bare=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bare_cyrus() -> Iterator[Cyrus]:
+    """Another Cyrus, whose users have nothing but INBOX: quick to sync."""
+    with running_cyrus(Path(tempfile.mkdtemp(prefix="imapped-cyrus-")), bare=True) as server:
+        yield server
+
+
 @pytest.fixture
 def upstream_user() -> str:
     """A user name that no other test uses."""

@@ -22,5 +22,5 @@ def account(transactional_db: None, dovecot: Dovecot, upstream_user: str) -> Acc
 def any_upstream(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[Upstream]:
     """Each kind of upstream in turn, with a new user."""
     server, tier = request.param.split()
-    with opened(request.getfixturevalue(server), tier) as upstream:
+    with opened(request.getfixturevalue(f"bare_{server}"), tier) as upstream:
         yield upstream

@@ -51,6 +51,7 @@ def filled(any_upstream: Upstream) -> Upstream:
         fill(client, "INBOX", 8)
         client.create("Work")
         fill(client, "Work", 5)
+        client.create("Archive")
     any_upstream.sync()
     assert_in_step(any_upstream)
     return any_upstream
@@ -61,6 +62,7 @@ def test_first_sync_and_an_unchanged_account(any_upstream: Upstream) -> None:
         fill(client, "INBOX", 12)
         client.create('"Projects/Gr&APwA3w-e"')
         fill(client, '"Projects/Gr&APwA3w-e"', 3)
+        client.create("Sent")
         client.append("Sent", "(\\Seen)", None, LARGE)
     any_upstream.sync()
     assert_in_step(any_upstream)
