@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import imaplib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from tests.builders import message_bytes
@@ -185,6 +185,6 @@ class Edits:
         if self._client.state == "SELECTED":
             self._must(self._client.unselect())
 
-    def _must(self, answer: tuple[str, list[bytes | None]]) -> list[bytes | None]:
+    def _must(self, answer: tuple[str, Sequence[bytes | None]]) -> Sequence[bytes | None]:
         assert answer[0] == "OK", (answer, self.told)
         return answer[1]
