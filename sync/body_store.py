@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -12,7 +12,7 @@ from django.db import connections
 
 from mailcache.mime.parsed import parse_message
 from mailcache.segments import store_segment, store_segment_file
-from mailcache.services.ingest_bodies import BodyRow, add_contents
+from mailcache.services.ingest_bodies import BodiesAdded, BodyRow, add_contents
 from mailcache.services.leases import Fence
 from sync.services.runs import Counters
 from sync.spool import FetchedBody, SpooledLiteral
@@ -44,17 +44,23 @@ class BodyStore:
             self._executor.submit(connections.close_all)
             self._executor.shutdown(wait=True)
 
-    def put(self, mailbox_id: int, bodies: Sequence[FetchedBody]) -> None:
-        """Hand over a batch; waits for the one before it."""
+    def put(self, mailbox_id: int, bodies: Sequence[FetchedBody], *, on_end: Callable[[], None]) -> None:
+        """Hand over a batch; waits for the one before it. ``on_end`` is called when it is committed, or failed."""
         self.drain()
         if bodies:
-            self._pending = self._executor.submit(self._store, mailbox_id, bodies)
+            self._pending = self._executor.submit(self._store_and_tell, mailbox_id, bodies, on_end)
 
     def drain(self) -> None:
         """Wait until everything handed over is committed."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
+
+    def _store_and_tell(self, mailbox_id: int, bodies: Sequence[FetchedBody], on_end: Callable[[], None]) -> None:
+        try:
+            self._store(mailbox_id, bodies)
+        finally:
+            on_end()
 
     def _store(self, mailbox_id: int, bodies: Sequence[FetchedBody]) -> None:
         small = [(body.remote_id, body.data) for body in bodies if isinstance(body.data, bytes)]
@@ -72,7 +78,7 @@ class BodyStore:
             offset += len(data)
         segment = store_segment(account_id=self._fence.account_id, pieces=[data for _, data in bodies])
         added = add_contents(fence=self._fence, mailbox_id=mailbox_id, segment=segment, rows=rows)
-        self._counters.bodies_added += added.stored + added.duplicate
+        self._count(added)
 
     def _store_large(self, mailbox_id: int, remote_id: int, literal: SpooledLiteral) -> None:
         try:
@@ -83,4 +89,8 @@ class BodyStore:
         finally:
             literal.discard()
         added = add_contents(fence=self._fence, mailbox_id=mailbox_id, segment=segment, rows=[row])
+        self._count(added)
+
+    def _count(self, added: BodiesAdded) -> None:
         self._counters.bodies_added += added.stored + added.duplicate
+        self._counters.sizes_corrected += added.resized

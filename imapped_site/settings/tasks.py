@@ -19,15 +19,20 @@ __all__ = [
     "CELERY_TASK_PUBLISH_RETRY_POLICY", "CELERY_TASK_QUEUES", "CELERY_TASK_REJECT_ON_WORKER_LOST", "CELERY_TASK_ROUTES",
     "CELERY_TASK_SERIALIZER", "CELERY_TASK_SOFT_TIME_LIMIT", "CELERY_TASK_TIME_LIMIT", "CELERY_TIMEZONE",
     "CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS", "CELERY_WORKER_CONCURRENCY",
-    "CELERY_WORKER_HIJACK_ROOT_LOGGER", "CELERY_WORKER_PREFETCH_MULTIPLIER", "PERIODIC_SYNC_INTERVAL_SECONDS",
-    "SYNC_CONCURRENCY", "UPSTREAM_CA_FILE", "UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT",
+    "CELERY_WORKER_HIJACK_ROOT_LOGGER", "CELERY_WORKER_PREFETCH_MULTIPLIER", "MASS_DELETION_SHARE",
+    "PERIODIC_SYNC_INTERVAL_SECONDS", "SYNC_CONCURRENCY", "SYNC_SLOW_CONCURRENCY",
+    "UPSTREAM_CA_FILE", "UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT",
+    "UPSTREAM_CONNECTION_LIMIT_PER_HOST",
 ]  # fmt: skip
 
 SYNC_CONCURRENCY = read.integer("SYNC_CONCURRENCY", 4, minimum=1, maximum=256)
+SYNC_SLOW_CONCURRENCY = read.integer("SYNC_SLOW_CONCURRENCY", 32, minimum=1, maximum=1024)
 UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT = read.integer("UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT", 2, minimum=1, maximum=50)
+UPSTREAM_CONNECTION_LIMIT_PER_HOST = read.optional_integer("UPSTREAM_CONNECTION_LIMIT_PER_HOST", minimum=2)
 UPSTREAM_CA_FILE = read.path("UPSTREAM_CA_FILE")
 if UPSTREAM_CA_FILE is not None and not UPSTREAM_CA_FILE.is_file():
     read.fault("UPSTREAM_CA_FILE", f"there is no file {UPSTREAM_CA_FILE}")
+MASS_DELETION_SHARE = read.integer("MASS_DELETION_SHARE", 50, minimum=1, maximum=100)
 PERIODIC_SYNC_INTERVAL_SECONDS = read.integer("PERIODIC_SYNC_INTERVAL_SECONDS", 3600, minimum=1)
 
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1) if REDIS_URL.startswith("unix://") else REDIS_URL
@@ -71,4 +76,9 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(RUN_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     # A message that waited this long has been followed by another one.
     "enqueue due syncs": {"task": "sync.tasks.enqueue_due_syncs", "schedule": 5.0, "options": {"expires": 5.0}},
+    "enqueue due audits": {
+        "task": "sync.tasks.enqueue_due_audits",
+        "schedule": 30.0,
+        "options": {"expires": 30.0},
+    },
 }

@@ -28,7 +28,14 @@ _STALE = """
 
 _MESSAGES = """
     DELETE FROM mailcache_message WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)
-    RETURNING id, uid, flags, size
+    RETURNING id, uid, flags, size, content_id
+"""
+
+# What was recognised as a copy was moved: the message that it is a copy of is gone.
+_MOVED = """
+    DELETE FROM mailcache_listing AS listing USING mailcache_message AS message
+    WHERE listing.account_id = %(account)s AND listing.remote_id = message.remote_id
+      AND message.account_id = %(account)s AND message.content_id = ANY(%(contents)s)
 """
 
 # Content stays: it may be another message's too, and the collector decides when its bytes may go.
@@ -63,12 +70,17 @@ def _remove(mailbox_id: int, which: str, parameters: dict[str, Any]) -> int:
     if not remotes:
         return 0
     gone = fetch_all(_MESSAGES, {"account": locked.account_id, "remotes": remotes})
-    messages = [message_id for message_id, _, _, _ in gone]
+    messages = [message_id for message_id, *_ in gone]
     execute(_REST, {"account": locked.account_id, "remotes": remotes, "messages": messages})
+    contents = [content for *_, content in gone if content is not None]
+    if contents:
+        execute(_MOVED, {"account": locked.account_id, "contents": contents})
     if gone:
         write_change(
             locked,
-            expunged=NumberSet.from_numbers(uid for _, uid, _, _ in gone),
-            counters=count_expunged([FlagSet.of(flags) for _, _, flags, _ in gone], (size for *_, size in gone)),
+            expunged=NumberSet.from_numbers(uid for _, uid, *_ in gone),
+            counters=count_expunged(
+                [FlagSet.of(flags) for _, _, flags, _, _ in gone], [size for _, _, _, size, _ in gone]
+            ),
         )
     return len(remotes)

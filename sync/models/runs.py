@@ -22,11 +22,28 @@ class SyncOutcome(models.TextChoices):
     """How a run ended."""
 
     RUNNING = "running", "running"
+    INTERRUPTED = "interrupted", "interrupted: its worker was stopped, the next one goes on"
     COMPLETED = "completed", "in step"
     PARTLY = "partly", "in step except for some mailboxes"
     FAILED = "failed", "failed"
     STOPPED = "stopped", "stopped: paused, or the account changed"
     ABANDONED = "abandoned", "its worker vanished"
+
+
+class FailureCause(models.TextChoices):
+    """What made a run fail, in few enough words to count them by."""
+
+    NONE = "", "-"
+    NETWORK = "network", "network: no connection, or it broke"
+    TIMEOUT = "timeout", "no answer in time"
+    TLS = "tls", "TLS, or the certificate"
+    REFUSED = "refused", "the upstream wants no connection now"
+    AUTH = "auth", "credentials refused"
+    COMMAND = "command", "the upstream refused a command"
+    PROTOCOL = "protocol", "the upstream's answers make no sense"
+    INCOMPLETE = "incomplete", "the upstream leaves out what must be there"
+    SECRET = "secret", "the stored credentials cannot be opened"
+    INTERNAL = "internal", "a fault of imapped"
 
 
 class SyncRunQuerySet(models.QuerySet["SyncRun"]):
@@ -46,8 +63,9 @@ class SyncRun(models.Model):
 
     account = models.ForeignKey("mailcache.Account", on_delete=models.CASCADE, related_name="sync_runs", db_index=False)
     kind = models.CharField(max_length=10, choices=SyncKind)
-    outcome = models.CharField(max_length=10, choices=SyncOutcome, default=SyncOutcome.RUNNING)
+    outcome = models.CharField(max_length=15, choices=SyncOutcome, default=SyncOutcome.RUNNING)
     reason = models.TextField(blank=True)
+    cause = models.CharField(max_length=10, choices=FailureCause, default=FailureCause.NONE, blank=True)
     started_at = models.DateTimeField(default=timezone.now)
     heartbeat_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
@@ -65,6 +83,9 @@ class SyncRun(models.Model):
     headers_added = models.BigIntegerField(default=0)
     bodies_added = models.BigIntegerField(default=0)
     bodies_parked = models.BigIntegerField(default=0)
+    sizes_corrected = models.BigIntegerField(
+        default=0, help_text="Messages that got a new UID because the upstream had announced a wrong size."
+    )
     commands = models.BigIntegerField(default=0, help_text="Commands sent to the upstream.")
     bytes_in = models.BigIntegerField(default=0, help_text="Octets received from the upstream.")
     bytes_out = models.BigIntegerField(default=0)
@@ -79,6 +100,7 @@ class SyncRun(models.Model):
             ),
             models.CheckConstraint(condition=models.Q(kind__in=SyncKind.values), name="syncrun_kind"),
             models.CheckConstraint(condition=models.Q(outcome__in=SyncOutcome.values), name="syncrun_outcome"),
+            models.CheckConstraint(condition=models.Q(cause__in=FailureCause.values), name="syncrun_cause"),
         ]
         indexes = [
             models.Index(fields=["account", "-started_at"], name="syncrun_latest"),
