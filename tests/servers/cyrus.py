@@ -33,7 +33,7 @@ unixhierarchysep: yes
 altnamespace: yes
 autocreate_users: anyone
 autocreate_quota: 0
-autocreate_inbox_folders: {mailboxes}
+{mailboxes}
 xlist-sent: Sent
 xlist-drafts: Drafts
 xlist-trash: Trash
@@ -90,7 +90,7 @@ class Cyrus(ImapServer):
         values = {
             "directory": self._directory,
             "user": user,
-            "mailboxes": "" if bare else "Sent|Drafts|Trash|Junk|Archive",
+            "mailboxes": "" if bare else "autocreate_inbox_folders: Sent|Drafts|Trash|Junk|Archive",
             "programs": self._programs,
             "plain_port": self.plain_port,
             "tls_port": self.tls_port,
