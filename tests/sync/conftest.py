@@ -11,6 +11,8 @@ from mailcache.models import Account
 from tests.builders import make_account
 from tests.servers.dovecot import Dovecot
 from tests.sync.one_mailbox import OneMailbox, Upstream
+from tests.sync.upstreams import UPSTREAMS, opened
+from tests.sync.upstreams import Upstream as AnyUpstream
 
 
 @pytest.fixture
@@ -29,3 +31,11 @@ def upstream() -> Iterator[Upstream]:
             return server, make_account(port=server.port)
 
         yield start
+
+
+@pytest.fixture(params=UPSTREAMS)
+def any_upstream(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[AnyUpstream]:
+    """Each kind of upstream in turn, with a new user."""
+    server, tier = request.param.split()
+    with opened(request.getfixturevalue(f"bare_{server}"), tier) as upstream:
+        yield upstream
