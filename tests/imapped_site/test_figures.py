@@ -60,7 +60,7 @@ def test_mail_and_queues(django_assert_max_num_queries: DjangoAssertNumQueries) 
         user_id=account.user_id,
         mailbox_id=inbox.pk,
         uids=NumberSet.from_numbers([1, 2]),
-        change=adding("\\Seen"),
+        store=adding("\\Seen"),
     )
     with django_assert_max_num_queries(16):
         figures = read_figures()

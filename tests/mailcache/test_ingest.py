@@ -109,7 +109,7 @@ class TestFlags:
             user_id=inbox.account.user_id,
             mailbox_id=inbox.pk,
             uids=NumberSet.from_numbers([1]),
-            change=adding("\\Seen"),
+            store=adding("\\Seen"),
         )
 
         apply_upstream_flags(
@@ -125,7 +125,7 @@ class TestExpunge:
         add_skeleton(fence, inbox, [skeleton_row(uid, size=len(message_bytes())) for uid in (1, 2, 3)])
         add_bodies(fence, inbox, {2: message_bytes()})
         store_flags(
-            user_id=inbox.account.user_id, mailbox_id=inbox.pk, uids=NumberSet.from_numbers([1]), change=adding("x")
+            user_id=inbox.account.user_id, mailbox_id=inbox.pk, uids=NumberSet.from_numbers([1]), store=adding("x")
         )
 
         gone = remove_messages(fence=fence, mailbox_id=inbox.pk, uidvalidity=UIDVALIDITY, uids=[1, 2, 50])

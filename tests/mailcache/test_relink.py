@@ -232,7 +232,7 @@ class TestFlags:
             user_id=inbox.account.user_id,
             mailbox_id=inbox.pk,
             uids=NumberSet.from_numbers([1]),
-            change=adding("\\Seen"),
+            store=adding("\\Seen"),
         )
         changes = Change.objects.count()
 

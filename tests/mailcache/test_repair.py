@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailcache.flags import FlagChange, FlagSet, StoreMode
+from mailcache.flags import FlagSet, FlagStore, StoreMode
 from mailcache.models import Change, Listing, Mailbox, Message, Remote
 from mailcache.services.flags import store_flags
 from mailcache.services.leases import Fence
@@ -65,7 +65,7 @@ def test_a_local_change_is_no_contradiction(fence: Fence, inbox: Mailbox) -> Non
         user_id=inbox.account.user_id,
         mailbox_id=inbox.pk,
         uids=NumberSet.from_numbers([1]),
-        change=FlagChange(StoreMode.ADD, FlagSet.parse(["\\Flagged"])),
+        store=FlagStore(StoreMode.ADD, FlagSet.parse(["\\Flagged"])),
     )
     Message.objects.filter(uid=3).delete()
     Mailbox.objects.update(messages=2, unseen=1, bytes=200)
