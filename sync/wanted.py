@@ -17,13 +17,14 @@ from mailcache.models import Listing
 from mailcache.segments import LARGE_MESSAGE_BYTES
 from mailcache.services.leases import Fence
 from mailcache.services.wanted import GivenUp, give_up
+from mailcache.spool import spool_directory
 from sync import planner
 from sync.backoff import message_delay
 from sync.collecting import ITEMS, BodyCollector
 from sync.database_calls import DatabaseCalls
 from sync.planner import Waiting
 from sync.profiles import Profile
-from sync.spool import FetchedBody, spool_directory
+from sync.spool import FetchedBody
 from sync.storing import store_bodies
 from sync.upstream.aio import AsyncClient
 from sync.upstream.errors import CommandRefused, Severity

@@ -5,86 +5,181 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('mailcache', '0006_identity'),
+        ("mailcache", "0006_identity"),
     ]
 
     operations = [
         migrations.RemoveConstraint(
-            model_name='mailbox',
-            name='mailbox_name_unique',
+            model_name="mailbox",
+            name="mailbox_name_unique",
         ),
         migrations.RemoveConstraint(
-            model_name='mutation',
-            name='mutation_kind',
+            model_name="mutation",
+            name="mutation_kind",
         ),
         migrations.RemoveConstraint(
-            model_name='mutation',
-            name='mutation_store_names_a_message',
+            model_name="mutation",
+            name="mutation_store_names_a_message",
         ),
         migrations.AddField(
-            model_name='mailbox',
-            name='deleted_at',
-            field=models.DateTimeField(editable=False, help_text='Deleted by a client; the row stays until the upstream has deleted it too.', null=True),
+            model_name="mailbox",
+            name="deleted_at",
+            field=models.DateTimeField(
+                editable=False,
+                help_text="Deleted by a client; the row stays until the upstream has deleted it too.",
+                null=True,
+            ),
         ),
         migrations.AddField(
-            model_name='mutation',
-            name='content',
-            field=models.ForeignKey(help_text='What APPEND appends.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='mailcache.content'),
+            model_name="mutation",
+            name="content",
+            field=models.ForeignKey(
+                help_text="What APPEND appends.",
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="mailcache.content",
+            ),
         ),
         migrations.AddField(
-            model_name='mutation',
-            name='remote',
-            field=models.ForeignKey(help_text='The upstream message that is changed, copied, moved or expunged.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='mutations', to='mailcache.remote'),
+            model_name="mutation",
+            name="remote",
+            field=models.ForeignKey(
+                help_text="The upstream message that is changed, copied, moved or expunged.",
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="mutations",
+                to="mailcache.remote",
+            ),
         ),
         migrations.AddField(
-            model_name='mutation',
-            name='target',
-            field=models.ForeignKey(db_index=False, help_text='The mailbox in which the message appears: of APPEND, COPY and MOVE.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.mailbox'),
+            model_name="mutation",
+            name="target",
+            field=models.ForeignKey(
+                db_index=False,
+                help_text="The mailbox in which the message appears: of APPEND, COPY and MOVE.",
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="+",
+                to="mailcache.mailbox",
+            ),
         ),
         migrations.AlterField(
-            model_name='mutation',
-            name='depends_on',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='dependents', to='mailcache.mutation'),
+            model_name="mutation",
+            name="depends_on",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="dependents",
+                to="mailcache.mutation",
+            ),
         ),
         migrations.AlterField(
-            model_name='mutation',
-            name='kind',
-            field=models.CharField(choices=[('store', 'change flags'), ('append', 'append'), ('copy', 'copy'), ('move', 'move'), ('expunge', 'expunge'), ('create', 'create mailbox'), ('delete', 'delete mailbox'), ('rename', 'rename mailbox'), ('subscribe', 'subscribe'), ('unsubscribe', 'unsubscribe')], max_length=20),
+            model_name="mutation",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("store", "change flags"),
+                    ("append", "append"),
+                    ("copy", "copy"),
+                    ("move", "move"),
+                    ("expunge", "expunge"),
+                    ("create", "create mailbox"),
+                    ("delete", "delete mailbox"),
+                    ("rename", "rename mailbox"),
+                    ("subscribe", "subscribe"),
+                    ("unsubscribe", "unsubscribe"),
+                ],
+                max_length=20,
+            ),
         ),
         migrations.AlterField(
-            model_name='mutation',
-            name='mailbox',
-            field=models.ForeignKey(db_index=False, help_text='Where it happens: the source of COPY and MOVE, the target of APPEND, else the mailbox itself.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='mailcache.mailbox'),
+            model_name="mutation",
+            name="mailbox",
+            field=models.ForeignKey(
+                db_index=False,
+                help_text="Where it happens: the source of COPY and MOVE, the target of APPEND, else the mailbox itself.",
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="+",
+                to="mailcache.mailbox",
+            ),
         ),
         migrations.AlterField(
-            model_name='mutation',
-            name='message',
-            field=models.ForeignKey(help_text='The message whose flags change, or that has appeared here; null when it is gone again.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='mutations', to='mailcache.message'),
+            model_name="mutation",
+            name="message",
+            field=models.ForeignKey(
+                help_text="The message whose flags change, or that has appeared here; null when it is gone again.",
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="mutations",
+                to="mailcache.message",
+            ),
         ),
         migrations.AddIndex(
-            model_name='mutation',
-            index=models.Index(fields=['account', 'target'], name='mutation_target'),
+            model_name="mutation",
+            index=models.Index(fields=["account", "target"], name="mutation_target"),
         ),
         migrations.AddConstraint(
-            model_name='mailbox',
-            constraint=models.UniqueConstraint(condition=models.Q(('deleted_at__isnull', True)), fields=('account', 'name'), name='mailbox_name_unique'),
+            model_name="mailbox",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("deleted_at__isnull", True)), fields=("account", "name"), name="mailbox_name_unique"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='mutation',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['store', 'append', 'copy', 'move', 'expunge', 'create', 'delete', 'rename', 'subscribe', 'unsubscribe'])), name='mutation_kind'),
+            model_name="mutation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "kind__in",
+                        [
+                            "store",
+                            "append",
+                            "copy",
+                            "move",
+                            "expunge",
+                            "create",
+                            "delete",
+                            "rename",
+                            "subscribe",
+                            "unsubscribe",
+                        ],
+                    )
+                ),
+                name="mutation_kind",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='mutation',
-            constraint=models.CheckConstraint(condition=models.Q(('mailbox__isnull', False), ('kind__in', ['create', 'delete', 'rename', 'subscribe', 'unsubscribe']), _connector='OR'), name='mutation_names_a_mailbox'),
+            model_name="mutation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("mailbox__isnull", False),
+                    ("kind__in", ["create", "delete", "rename", "subscribe", "unsubscribe"]),
+                    _connector="OR",
+                ),
+                name="mutation_names_a_mailbox",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='mutation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind', 'append'), _negated=True), ('content__isnull', False), _connector='OR'), name='mutation_append_has_content'),
+            model_name="mutation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("kind", "append"), _negated=True), ("content__isnull", False), _connector="OR"
+                ),
+                name="mutation_append_has_content",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='mutation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind__in', ['append', 'copy', 'move']), _negated=True), ('target__isnull', False), _connector='OR'), name='mutation_creator_has_target'),
+            model_name="mutation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("kind__in", ["append", "copy", "move"]), _negated=True),
+                    ("target__isnull", False),
+                    _connector="OR",
+                ),
+                name="mutation_creator_has_target",
+            ),
         ),
     ]
