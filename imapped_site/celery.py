@@ -9,10 +9,11 @@ import warnings
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import setup_logging, worker_process_init, worker_shutting_down
 from django.conf import settings
 
 from imapped_site.embedded.identity import die_with_parent
+from sync import stopping
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imapped_site.settings")
 
@@ -34,3 +35,15 @@ def configure_logging(**_: Any) -> None:
 def die_with_worker(**_: Any) -> None:
     """End this pool process when its worker is killed: a slice without a worker has nobody to acknowledge it."""
     die_with_parent(signal.SIGKILL, parent=os.getppid())
+
+
+@worker_process_init.connect
+def stop_in_order(**_: Any) -> None:
+    """Have SIGTERM, which some supervisors send to every process, end this one's slice at its next commit point."""
+    signal.signal(signal.SIGTERM, stopping.end_in_order)
+
+
+@worker_shutting_down.connect
+def stop_slices(**_: Any) -> None:
+    """Have the slices of all pool processes, or threads, end at their next commit point; others go on with them."""
+    stopping.request_stop()

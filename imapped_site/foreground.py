@@ -1,4 +1,4 @@
-"""The tree that ``manage.py run`` keeps: embedded servers, preparation, the five processes, an orderly end."""
+"""The tree that ``manage.py run`` keeps: embedded servers, preparation, the six processes, an orderly end."""
 
 from __future__ import annotations
 
@@ -59,8 +59,11 @@ def children() -> list[Child]:
         *web,
         Child("imap", (python, _MANAGE, "runimap")),
         # Without us there are no stores to finish a slice with, and Celery would look for its broker for ever.
-        Child("worker", (*_CELERY, "worker", "--queues", "urgent,sync,bulk,index", "--without-gossip",
+        Child("worker", (*_CELERY, "worker", "--queues", "urgent,sync,index", "--without-gossip",
                          "--without-mingle", "--hostname", "worker@%h"), death_signal=signal.SIGKILL),
+        Child("slow", (*_CELERY, "worker", "--queues", "bulk", "--pool", "threads", "--concurrency",
+                       str(settings.SYNC_SLOW_CONCURRENCY), "--without-gossip", "--without-mingle",
+                       "--hostname", "slow@%h"), death_signal=signal.SIGKILL),
         Child("beat", (*_CELERY, "beat", "--pidfile", "")),
         Child("watch", (python, _MANAGE, "runwatch")),
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from typing import IO
 
 from mailcache.mime.headers import Buffer
 
+HEAD_BYTES = 64 * 1024
 _LEFT_BEHIND_AFTER_SECONDS = 86_400.0
 
 
@@ -24,9 +25,13 @@ class SpooledLiteral:
         self._hash = hashlib.sha256()
         self.path = Path(self._file.name)
         self.size = 0
+        self.head = b""
+        """The beginning, in which the header is."""
 
     def write(self, chunk: bytes, /) -> None:
         """Take the next piece."""
+        if self.size < HEAD_BYTES:
+            self.head += chunk[: HEAD_BYTES - self.size]
         self._file.write(chunk)
         self._hash.update(chunk)
         self.size += len(chunk)

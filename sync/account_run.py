@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
-import threading
 import time
 from datetime import datetime, timedelta
 from enum import Enum
@@ -19,22 +16,34 @@ from mailcache.errors import LeaseLost, SealBroken
 from mailcache.models import Account, AccountState, LeaseKind, Listing, Mailbox
 from mailcache.services import accounts, leases
 from mailcache.services.leases import Fence
-from sync import backoff
+from sync import backoff, limits, stopping
+from sync.body_policy import body_rights, next_budget, show_withheld
 from sync.body_store import BodyStore
-from sync.connection import UpstreamSession
-from sync.errors import SliceOver
+from sync.body_workers import BodyWorkers
+from sync.connection import UpstreamSession, new_holder, profile_of
+from sync.dispenser import BatchDispenser
+from sync.errors import NoConnectionFree, SliceOver
+from sync.faults import Faults, describe
 from sync.heartbeat import Heartbeat
-from sync.models import Checkpoint, SyncRun
+from sync.lanes import Lane, slow_accounts
+from sync.models import Checkpoint, Purpose, SyncRun
 from sync.passes import Passes
+from sync.planner import CHUNK_MESSAGES
 from sync.services import runs
 from sync.services.runs import Counters
-from sync.upstream.errors import AuthFailed, CommandRefused, Severity, UpstreamError
-from sync.work import SliceWork
+from sync.services.slots import connection_limits
+from sync.services.upstream_notes import note_slow
+from sync.services.usage import record_usage
+from sync.slice_connections import SliceConnections
+from sync.upstream.errors import AuthFailed, CommandRefused, Severity, TimedOut, UpstreamError
+from sync.work import SUSPECT_AFTER, SliceWork
 
 logger = logging.getLogger(__name__)
 
-# Below the 30 seconds that a process gets to stop.
 SLICE_SECONDS = 20.0
+# In the fast lane a slice that is late is cut between two messages, then in the middle of whatever it waits for.
+_CUT_AFTER = 5.0
+_END_AFTER = 9.0
 # What an upstream must say twice before it is believed (a mailbox is empty, or gone) is asked again this soon.
 _LOOK_AGAIN = timedelta(seconds=45)
 _SOONEST = timedelta(seconds=5)
@@ -52,31 +61,53 @@ class SliceEnd(Enum):
     FAILED = "failed; the account has its reason and its next date"
     STOPPED = "the account may not be synced now"
     BUSY = "somebody else works on this account"
+    CROWDED = "all connections that the account or its host may have are in use"
+    SLOW = "the upstream is too slow for this lane: the slow lane goes on"
+    INTERRUPTED = "the worker is being stopped: the next one goes on"
     LOST = "somebody else has taken the account over"
 
 
+# After these another slice follows.
+UNFINISHED = frozenset({SliceEnd.MORE, SliceEnd.AGAIN, SliceEnd.SLOW, SliceEnd.INTERRUPTED})
+
+
 def run_slice(
-    account_id: int, *, full: bool = False, seconds: float = SLICE_SECONDS, rng: Random | None = None
+    account_id: int,
+    *,
+    full: bool = False,
+    seconds: float = SLICE_SECONDS,
+    lane: Lane = Lane.SLOW,
+    rng: Random | None = None,
 ) -> SliceEnd:
     """Work on an account for about ``seconds``. ``full`` asks for all mailboxes to be compared, not only those wanted.
 
     Faults of the upstream end up in the account's state; only faults of ours are raised.
     """
+    rng = rng or Random()  # noqa: S311 - jitter, not a secret
     account = Account.objects.syncable().filter(pk=account_id).first()
-    if account is None:
+    if account is None or (not full and _is_left_alone(account)):
         return SliceEnd.STOPPED
-    fence = leases.acquire(account_id=account_id, kind=LeaseKind.SYNC, holder=_holder())
+    if lane is Lane.FAST and slow_accounts([account_id], timezone.now()):
+        return SliceEnd.SLOW
+    fence = leases.acquire(account_id=account_id, kind=LeaseKind.SYNC, holder=new_holder())
     if fence is None:
         if full:
             accounts.request_sync(account_id=account_id)
         return SliceEnd.BUSY
+    connections = SliceConnections(account, holder=fence.holder, lane=lane, rng=rng)
     try:
+        upstream = connections.open(Purpose.SYNC)
+        if not upstream.reserve():
+            runs.postpone_slice(account_id=account_id, until=timezone.now() + backoff.soon(rng), full=full)
+            return SliceEnd.CROWDED
         run = runs.begin_slice(fence=fence, full=full, now=timezone.now())
-        end = _Slice(account, fence, run, rng or Random()).run(seconds)  # noqa: S311 - jitter, not a secret
+        with stopping.at_work():
+            end = _Slice(account, fence, run, connections, upstream, lane, rng).run(seconds)
     except LeaseLost as error:
         logger.warning("account %s: %s", account_id, error)
         return SliceEnd.LOST
     finally:
+        connections.close()
         leases.release(fence)
     # Whoever asked while the lease was held found it busy and relies on this look.
     return SliceEnd.AGAIN if end is SliceEnd.DONE and _is_asked_for(account_id) else end
@@ -93,9 +124,10 @@ def run_account_until_done(
     full = True
     while True:
         end = run_slice(account_id, full=full, seconds=seconds, rng=rng)
-        if end not in (SliceEnd.MORE, SliceEnd.AGAIN, SliceEnd.BUSY) or time.monotonic() > give_up:
+        waits = end in (SliceEnd.BUSY, SliceEnd.CROWDED)
+        if (end not in UNFINISHED and not waits) or stopping.is_stopping() or time.monotonic() > give_up:
             return end
-        if end is SliceEnd.BUSY:
+        if waits:
             time.sleep(0.5)
         # Whatever else is due is found in the database.
         full = False
@@ -104,36 +136,65 @@ def run_account_until_done(
 class _Slice:
     """The work of one slice, and its outcome in the database on every way out."""
 
-    def __init__(self, account: Account, fence: Fence, run: SyncRun, rng: Random) -> None:
+    def __init__(
+        self,
+        account: Account,
+        fence: Fence,
+        run: SyncRun,
+        connections: SliceConnections,
+        upstream: UpstreamSession,
+        lane: Lane,
+        rng: Random,
+    ) -> None:
         self._account = account
         self._fence = fence
         self._run = run
+        self._connections = connections
+        self._upstream = upstream
+        self._lane = lane
         self._rng = rng
-        self._upstream = UpstreamSession(account)
-        self._counters = Counters.of(run)
+        self._profile = profile_of(account)
+        self._rights = body_rights(account, self._profile, timezone.now())
+        self._faults = Faults()
         self._before = Counters.of(run)
+        self._counters = [Counters()]
+        """What each thread of this slice has done."""
+        skipped: set[int] = set()
+        suspect = account.failures >= SUSPECT_AFTER
+        self._dispenser = BatchDispenser(
+            account.pk,
+            rights=self._rights,
+            faults=self._faults,
+            skipped=skipped,
+            most=1 if suspect else min(CHUNK_MESSAGES, self._profile.largest_fetch),
+        )
+        self._skipped = skipped
 
     def run(self, seconds: float) -> SliceEnd:
         """Work until done, until the time is up, or until something fails."""
-        heartbeat = Heartbeat(self._fence, on_beat=self._beat, on_lost=self._upstream.abort)
+        heartbeat = Heartbeat(
+            self._fence,
+            on_beat=self._beat,
+            abort=self._connections.abort,
+            at_most=seconds + _END_AFTER if self._lane is Lane.FAST else None,
+        )
         try:
             with heartbeat:
                 self._work(heartbeat, time.monotonic() + seconds)
-        except SliceOver:
+        except (SliceOver, NoConnectionFree):
             return self._pause(heartbeat)
         except AuthFailed as error:
             return self._fail(error, AccountState.AUTH_FAILED)
         except (UpstreamError, SealBroken) as error:
-            # A connection that broke because the lease was lost is not the upstream's fault.
-            leases.renew(self._fence)
-            return self._fail(error, AccountState.FAILING)
+            return self._end_of(error, heartbeat)
         except LeaseLost:
             raise
         except Exception as error:
             self._fail(error, AccountState.FAILING)
             raise
         finally:
-            self._upstream.close()
+            self._connections.close()
+            self._record_usage()
         return self._complete()
 
     def _work(self, heartbeat: Heartbeat, deadline: float) -> None:
@@ -142,23 +203,48 @@ class _Slice:
             fence=self._fence,
             run=self._run,
             upstream=self._upstream,
-            counters=self._counters,
+            counters=self._counters[0],
             deadline=deadline,
-            must_stop=heartbeat.must_stop,
+            must_stop=lambda: heartbeat.must_stop() or stopping.is_stopping(),
             rng=self._rng,
+            profile=self._profile,
+            lane=self._lane,
+            cut_at=deadline + _CUT_AFTER if self._lane is Lane.FAST else float("inf"),
+            skipped=self._skipped,
         )
-        with BodyStore(self._fence, self._counters) as store:
-            Passes(work, store).run()
+        workers = BodyWorkers(
+            work,
+            self._dispenser,
+            self._faults,
+            self._connections,
+            most=limits.body_workers(connection_limits(self._account, self._profile).account),
+            counters=self._counters,
+        )
+        with BodyStore(self._fence, work.counters) as store, workers:
+            Passes(
+                work,
+                store,
+                dispenser=self._dispenser,
+                workers=workers,
+                faults=self._faults,
+                rights=self._rights,
+            ).run()
 
-    def _beat(self, *, claim_for: timedelta = runs.CLAIM) -> None:
+    def _beat(self) -> None:
+        self._connections.renew_slots()
+        self._record_usage()
+        self._publish(runs.CLAIM)
+
+    def _publish(self, claim_for: timedelta) -> None:
         runs.beat(run=self._run, counters=self._count(), remaining=self._remaining(), claim_for=claim_for)
 
+    def _record_usage(self) -> None:
+        record_usage(account_id=self._account.pk, day=timezone.now().date(), by_command=self._connections.new_usage())
+
     def _count(self) -> Counters:
-        traffic = self._upstream.traffic()
-        self._counters.commands = self._before.commands + traffic.commands
-        self._counters.bytes_in = self._before.bytes_in + traffic.bytes_in
-        self._counters.bytes_out = self._before.bytes_out + traffic.bytes_out
-        return self._counters
+        traffic = self._connections.traffic()
+        now = Counters(commands=traffic.commands, bytes_in=traffic.bytes_in, bytes_out=traffic.bytes_out)
+        return runs.total([self._before, *self._counters, now])
 
     def _remaining(self) -> int:
         return Listing.objects.filter(account_id=self._account.pk).count()
@@ -167,11 +253,37 @@ class _Slice:
         if heartbeat.must_stop():
             runs.stop_run(fence=self._fence, run=self._run, counters=self._count(), reason="paused by an operator")
             return SliceEnd.STOPPED
-        self._beat(claim_for=runs.QUEUED_CLAIM)
+        if stopping.is_stopping():
+            return self._interrupt()
+        self._publish(runs.QUEUED_CLAIM)
         return SliceEnd.MORE
+
+    def _interrupt(self) -> SliceEnd:
+        runs.interrupt_run(
+            fence=self._fence, run=self._run, counters=self._count(), reason="its worker was stopped; the next goes on"
+        )
+        return SliceEnd.INTERRUPTED
+
+    def _end_of(self, error: UpstreamError | SealBroken, heartbeat: Heartbeat) -> SliceEnd:
+        """End on a fault; not if the connection was ended from here, or was only too slow for this lane."""
+        # A connection that broke because the lease was lost is not the upstream's fault.
+        leases.renew(self._fence)
+        if stopping.is_stopping():
+            return self._interrupt()
+        if self._lane is Lane.FAST and (heartbeat.is_overtime or isinstance(error, TimedOut)):
+            logger.info("account %s goes to the slow lane: %s", self._account.pk, error)
+            note_slow(account_id=self._account.pk, host=self._account.host)
+            self._publish(runs.QUEUED_CLAIM)
+            return SliceEnd.SLOW
+        return self._fail(error, AccountState.FAILING)
 
     def _complete(self) -> SliceEnd:
         now = timezone.now()
+        withheld = self._dispenser.is_anything_withheld()
+        show_withheld(self._account, self._rights, withheld=withheld)
+        dates = [_put_off_until(self._account.pk, now)]
+        if withheld and self._rights.until_tomorrow:
+            dates.append(next_budget(self._rng))
         self._run.bodies_remaining = self._remaining()
         runs.complete_run(
             fence=self._fence,
@@ -179,13 +291,13 @@ class _Slice:
             counters=self._count(),
             reason=_troubles(self._account.pk),
             next_sync_at=now + backoff.spread(settings.PERIODIC_SYNC_INTERVAL_SECONDS, self._rng),
-            not_later_than=_put_off_until(self._account.pk, now),
+            not_later_than=min((date for date in dates if date), default=None),
         )
         self._tell(now)
         return SliceEnd.DONE
 
     def _tell(self, now: datetime) -> None:
-        done = self._counters
+        done = self._count()
         if done.messages_added or done.flags_changed or done.messages_removed or done.bodies_added:
             logger.info(
                 "account %s in step after %.1f s: %d messages new, %d changed, %d gone, %d bodies fetched",
@@ -198,17 +310,23 @@ class _Slice:
             )
 
     def _fail(self, error: Exception, state: AccountState) -> SliceEnd:
-        logger.warning("account %s: sync failed: %s: %s", self._account.pk, type(error).__name__, error)
+        logger.warning("account %s: sync failed: %s: %s", self._account.pk, type(error).__name__, describe(error))
         delay = _pause_after(error, self._account.failures + 1, self._rng)
         runs.fail_run(
             fence=self._fence,
             run=self._run,
             counters=self._count(),
             state=state,
-            reason=str(error) or type(error).__name__,
+            reason=describe(error),
             next_sync_at=timezone.now() + delay,
         )
         return SliceEnd.FAILED
+
+
+def _is_left_alone(account: Account) -> bool:
+    """Tell whether an account that failed waits for its next date: nobody but who asks for all of it goes before."""
+    is_waiting = account.state == AccountState.FAILING and account.next_sync_at > timezone.now()
+    return is_waiting and not SyncRun.objects.open().filter(account=account).exists()
 
 
 def _pause_after(error: Exception, failures: int, rng: Random) -> timedelta:
@@ -230,7 +348,7 @@ def _put_off_until(account_id: int, now: datetime) -> datetime | None:
     dates = [
         checkpoints.aggregate(at=Min("retry_at"))["at"],
         Listing.objects.filter(account_id=account_id, retry_at__isnull=False).aggregate(at=Min("retry_at"))["at"],
-        now + _LOOK_AGAIN if checkpoints.filter(seen_empty_at__isnull=False).exists() else None,
+        now + _LOOK_AGAIN if checkpoints.filter(gone_seen_at__isnull=False).exists() else None,
         now + _LOOK_AGAIN if Mailbox.objects.mirrored(account_id).filter(missed_lists__gt=0).exists() else None,
     ]
     return max(now + _SOONEST, min(date for date in dates if date)) if any(dates) else None
@@ -241,7 +359,3 @@ def _is_asked_for(account_id: int) -> bool:
     if Checkpoint.objects.wanted(now).filter(account_id=account_id).exists():
         return True
     return Account.objects.syncable().filter(pk=account_id, next_sync_at__lte=now).exists()
-
-
-def _holder() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"

@@ -37,6 +37,16 @@ def message_delay(attempts: int, rng: Random) -> timedelta:
     return _jittered(min(_MESSAGE_SECONDS * 2.0 ** min(attempts - 1, 20), _MESSAGE_LONGEST), rng, share=0.5)
 
 
+def reconnect_delay(attempts: int, rng: Random) -> timedelta:
+    """Return the pause before a connection that broke is dialled again, after ``attempts`` failures in a row."""
+    return timedelta(seconds=rng.uniform(0, min(0.5 * 2.0 ** min(attempts - 1, 20), 4.0)))
+
+
+def soon(rng: Random) -> timedelta:
+    """Return when to look again for what somebody else is using now."""
+    return timedelta(seconds=rng.uniform(2.0, 10.0))
+
+
 def spread(interval: float, rng: Random) -> timedelta:
     """Return a periodic interval (seconds), varied by a tenth, so that accounts do not march in step."""
     return timedelta(seconds=interval * rng.uniform(0.9, 1.1))

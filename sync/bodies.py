@@ -1,12 +1,11 @@
-"""The bodies pass: bytes, newest first, in batches bounded by bytes. The rows of Listing are the work list."""
+"""Fetching bodies over one connection: batches from the dispenser, each in one command."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from django.conf import settings
-from django.db.models import Sum
 from django.utils import timezone
 
 from mailcache.models import Listing, Mailbox
@@ -17,110 +16,115 @@ from mailcache.wire.framing import LiteralSink
 from sync import planner
 from sync.backoff import message_delay
 from sync.body_store import BodyStore
-from sync.errors import IncompleteAnswer
+from sync.dispenser import Batch, BatchDispenser
+from sync.errors import IncompleteAnswer, SliceOver
 from sync.planner import Waiting
 from sync.spool import FetchedBody
 from sync.upstream.errors import CommandRefused, Severity, UpstreamError
 from sync.upstream.values import FetchedMessage, LiteralInfo
+from sync.verification import is_same_message
 from sync.work import SUSPECT_AFTER, SliceWork
 
 _ITEMS = b"(BODY.PEEK[])"
-_LOOK_AHEAD = 2000
 # What an upstream that lies about sizes can make one batch hold in memory.
 _MOST_IN_MEMORY = 3 * SEGMENT_TARGET_BYTES
+_FEW = 8
 _REFUSED_IN_A_ROW = 5
 _BROKEN_IN_A_SLICE = 3
+_NOT_DELIVERED = "the upstream did not deliver this message"
+_ANOTHER = "the upstream delivered another message than was asked for"
 
 
-class BodyPass:
-    """Fetches the bodies of mailboxes of one account."""
+class BodyFetcher:
+    """Fetches batches over the connection of one thread."""
 
-    def __init__(self, work: SliceWork, store: BodyStore) -> None:
+    def __init__(self, work: SliceWork, store: BodyStore, dispenser: BatchDispenser) -> None:
         self._work = work
         self._store = store
+        self._dispenser = dispenser
         self._broken = 0
+        self._reasons: dict[int, str] = {}
         self._directory = spool_directory(Path(settings.DATA_DIR))
 
-    def fetch_newest(self, mailbox: Mailbox) -> None:
-        """Fetch one small batch, so that the newest mail can be read and the upstream's speed is known."""
-        waiting = self._waiting(mailbox)
-        if waiting:
-            self._fetch_batch(mailbox, self._next(waiting, 0))
+    def fetch(self, batch: Batch) -> None:
+        """Fetch a batch and hand it to the store; what does not come is asked for once more, then set aside.
 
-    def fetch_all(self, mailbox: Mailbox) -> None:
-        """Fetch all that is missing; raises ``SliceOver`` between batches."""
-        while waiting := self._waiting(mailbox):
-            start = 0
-            while start < len(waiting):
-                batch = self._next(waiting, start)
-                self._fetch_batch(mailbox, batch)
-                start += len(batch)
-                self._work.pause_point()
-
-    def is_long(self, mailbox: Mailbox) -> bool:
-        """Tell whether this mailbox's bodies take so long that clients should get the headers first."""
-        self._store.drain()
-        waiting = Listing.objects.fetchable(mailbox.account_id, timezone.now()).filter(mailbox=mailbox)
-        missing = waiting.filter(header__isnull=True).aggregate(size=Sum("size"))["size"] or 0
-        return planner.are_headers_worthwhile(missing, self._work.pace.bytes_per_second)
-
-    def _waiting(self, mailbox: Mailbox) -> list[Waiting]:
-        self._store.drain()
-        rows = Listing.objects.fetchable(mailbox.account_id, timezone.now()).newest_first(mailbox.pk)
-        newest = rows.values_list("remote_id", "uid", "size")[: _LOOK_AHEAD + len(self._work.skipped)]
-        return [Waiting(*row) for row in newest if row[0] not in self._work.skipped]
-
-    def _next(self, waiting: Sequence[Waiting], start: int) -> Sequence[Waiting]:
-        return planner.next_batch(
-            waiting,
-            start,
-            limit=self._work.pace.batch_limit,
-            alone_above=LARGE_MESSAGE_BYTES,
-            most=1 if self._work.account.failures >= SUSPECT_AFTER else planner.CHUNK_MESSAGES,
-        )
-
-    def _fetch_batch(self, mailbox: Mailbox, batch: Sequence[Waiting]) -> None:
+        Whatever goes wrong, what came is kept, and the rest given back.
+        """
         began = self._work.clock()
-        bodies = self._fetch(mailbox, batch)
-        self._note_pace(batch, bodies, self._work.clock() - began)
-        done = {body.remote_id for body in bodies} | self._work.skipped
-        missing = [message for message in batch if message.remote_id not in done]
-        self._store.put(mailbox.pk, bodies)
-        self._fetch_singly(mailbox, missing, delivered=bool(bodies))
+        try:
+            found = self._fetch(batch, batch.messages)
+            self._note_pace(batch.messages, found, self._work.clock() - began)
+            self._fetch_rest(batch, self._missing(batch, batch.messages), delivered=bool(found))
+        finally:
+            self._dispenser.release(batch.held, batch.mailbox.pk)
 
     def _open(self, mailbox: Mailbox) -> None:
         name = bytes(mailbox.upstream_name or b"")
         if self._work.upstream.is_open(name):
             return
         selected = self._work.upstream.examine(name)
-        if selected.uidvalidity != mailbox.upstream_uidvalidity:
+        # One that tells none was looked at when its messages were compared (quirk 41).
+        if selected.uidvalidity and selected.uidvalidity != mailbox.upstream_uidvalidity:
             raise IncompleteAnswer("the mailbox was renumbered (UIDVALIDITY) while its messages were being fetched")
 
-    def _fetch(self, mailbox: Mailbox, batch: Sequence[Waiting]) -> list[FetchedBody]:
-        """Fetch some bodies in one command; those that the upstream does not deliver are missing in what it returns."""
-        self._open(mailbox)
-        remotes = {message.uid: message.remote_id for message in batch}
+    def _fetch(self, batch: Batch, messages: Sequence[Waiting]) -> list[FetchedBody]:
+        """Fetch some of a batch's messages in one command; what comes is handed over, and returned.
+
+        What the upstream did not deliver is still held by the batch then.
+        """
+        self._open(batch.mailbox)
+        wanted = {message.uid: message for message in messages}
         bodies: dict[int, FetchedBody] = {}
         sinks: list[SpooledLiteral] = []
 
         def take(message: FetchedMessage) -> None:
             data = next(iter(message.sections.values()), None)
-            if message.uid in remotes and message.uid not in bodies and isinstance(data, bytes | SpooledLiteral):
-                bodies[message.uid] = FetchedBody(remotes[message.uid], message.uid, data)
+            if message.uid in wanted and message.uid not in bodies and isinstance(data, bytes | SpooledLiteral):
+                bodies[message.uid] = FetchedBody(wanted[message.uid].remote_id, message.uid, data)
+                if self._work.clock() >= self._work.cut_at:
+                    raise SliceOver
 
         try:
             self._work.upstream.client.uid_fetch(
-                sorted(remotes), _ITEMS, on_message=take, open_sink=self._sink_policy(sinks)
+                sorted(wanted), _ITEMS, on_message=take, open_sink=self._sink_policy(sinks)
             )
         except UpstreamError as error:
-            _discard(sinks, ())
-            if not self._is_about_messages(batch, error):
+            if not self._is_about_messages(batch, messages, error):
                 raise
-            bodies.clear()
-        sizes = {message.uid: message.size for message in batch}
-        found = [body for body in bodies.values() if body.size or not sizes[body.uid]]
+        finally:
+            # What came before a fault is whole: it is not fetched again.
+            found = self._hand_over(batch, wanted, bodies, sinks)
+        return found
+
+    def _hand_over(
+        self,
+        batch: Batch,
+        wanted: Mapping[int, Waiting],
+        bodies: Mapping[int, FetchedBody],
+        sinks: Sequence[SpooledLiteral],
+    ) -> list[FetchedBody]:
+        headers = self._known_headers(wanted.values())
+        found = []
+        for uid, body in sorted(bodies.items()):
+            if body.remote_id in headers and not is_same_message(headers[body.remote_id], body.head):
+                self._reasons[body.remote_id] = _ANOTHER
+            elif body.size or not wanted[uid].size:
+                found.append(body)
         _discard(sinks, found)
-        return sorted(found, key=lambda body: body.uid)
+        remotes = {body.remote_id for body in found}
+        batch.held -= remotes
+        self._store.put(batch.mailbox.pk, found, on_end=lambda: self._dispenser.release(remotes, batch.mailbox.pk))
+        return found
+
+    def _known_headers(self, messages: Collection[Waiting]) -> dict[int, bytes]:
+        if self._work.profile.rewrites_bytes:
+            return {}  # its messages change (quirk 15)
+        rows = Listing.objects.filter(
+            account_id=self._work.account.pk, remote_id__in=[message.remote_id for message in messages]
+        )
+        known = rows.filter(header__isnull=False).values_list("remote_id", "header")
+        return {remote_id: bytes(header) for remote_id, header in known if header is not None}
 
     def _sink_policy(self, sinks: list[SpooledLiteral]) -> Callable[[LiteralInfo], LiteralSink | None]:
         in_memory = 0
@@ -135,58 +139,71 @@ class BodyPass:
 
         return open_sink
 
-    def _fetch_singly(self, mailbox: Mailbox, messages: Sequence[Waiting], *, delivered: bool) -> None:
-        """Ask once more for messages that an answer left out, each by itself, then set them aside (field note 21).
+    def _fetch_rest(self, batch: Batch, messages: Sequence[Waiting], *, delivered: bool) -> None:
+        """Ask again for messages that an answer left out, in halves, then each by itself (field note 21).
 
         An upstream that delivers none of several has another trouble than single messages.
         """
+        if len(messages) <= _FEW:
+            self._fetch_singly(batch, messages, delivered=delivered)
+            return
+        middle = len(messages) // 2
+        halves = messages[:middle], messages[middle:]
+        for half in halves:
+            delivered = bool(self._fetch(batch, half)) or delivered
+        if not delivered:
+            raise IncompleteAnswer("the upstream delivers no message of this mailbox")
+        for half in halves:
+            self._fetch_rest(batch, self._missing(batch, half), delivered=True)
+
+    def _fetch_singly(self, batch: Batch, messages: Sequence[Waiting], *, delivered: bool) -> None:
         refused = []
         for message in messages:
-            bodies = self._fetch(mailbox, [message])
-            if bodies:
-                self._store.put(mailbox.pk, bodies)
-                delivered = True
-            elif message.remote_id not in self._work.skipped:
-                refused.append(message)
+            delivered = bool(self._fetch(batch, [message])) or delivered
+            refused += self._missing(batch, [message])
             if len(refused) > _REFUSED_IN_A_ROW and not delivered:
                 raise IncompleteAnswer("the upstream delivers no message of this mailbox")
         for message in refused:
-            self._park(message, "the upstream did not deliver this message")
+            self._park(message, self._reasons.get(message.remote_id, _NOT_DELIVERED))
 
-    def _is_about_messages(self, batch: Sequence[Waiting], error: UpstreamError) -> bool:
+    def _is_about_messages(self, batch: Batch, messages: Sequence[Waiting], error: UpstreamError) -> bool:
         """Tell whether the others can be fetched all the same.
 
-        A message at which the connection keeps breaking is set aside, so that it blocks no other.
+        A connection that breaks says nothing about the messages that were being fetched (G8), unless it keeps breaking
+        at one that is fetched alone: that one is set aside, so that it blocks no other.
         """
         if isinstance(error, CommandRefused):
+            self._reasons.update((message.remote_id, str(error)) for message in messages)
             return error.severity == Severity.MESSAGE
-        if len(batch) > 1 or self._work.account.failures < SUSPECT_AFTER or self._broken >= _BROKEN_IN_A_SLICE:
+        is_suspect = self._work.account.failures >= SUSPECT_AFTER or messages[0].attempts > 0
+        if len(messages) > 1 or not is_suspect or self._broken >= _BROKEN_IN_A_SLICE:
             return False
         self._broken += 1
         self._work.upstream.drop()
-        self._park(batch[0], f"the connection failed while this message was fetched: {error}")
+        self._park(messages[0], f"the connection failed while this message was fetched: {error}")
         return True
 
     def _park(self, message: Waiting, reason: str) -> None:
-        attempts = Listing.objects.filter(account_id=self._work.account.pk, remote_id=message.remote_id).values_list(
-            "attempts", flat=True
-        )
-        delay = message_delay(next(iter(attempts), 0) + 1, self._work.rng)
+        delay = message_delay(message.attempts + 1, self._work.rng)
         park_listing(
             fence=self._work.fence, remote_id=message.remote_id, reason=reason, retry_at=timezone.now() + delay
         )
         self._work.skipped.add(message.remote_id)
         self._work.counters.bodies_parked += 1
 
-    def _note_pace(self, batch: Sequence[Waiting], bodies: Sequence[FetchedBody], seconds: float) -> None:
+    def _missing(self, batch: Batch, messages: Sequence[Waiting]) -> list[Waiting]:
+        left = batch.held - self._work.skipped
+        return [message for message in messages if message.remote_id in left]
+
+    def _note_pace(self, messages: Sequence[Waiting], found: Sequence[FetchedBody], seconds: float) -> None:
         pace = self._work.pace
-        size = sum(body.size for body in bodies)
+        size = sum(body.size for body in found)
         if size:
             pace.bytes_per_second, pace.measured = size / max(seconds, 0.001), True
         pace.batch_limit = planner.next_limit(
             pace.batch_limit,
             seconds=seconds,
-            full=sum(message.size for message in batch) * 2 >= pace.batch_limit,
+            full=sum(message.size for message in messages) * 2 >= pace.batch_limit,
             largest=SEGMENT_TARGET_BYTES,
         )
 

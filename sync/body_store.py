@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -45,17 +45,23 @@ class BodyStore:
             self._executor.submit(connections.close_all)
             self._executor.shutdown(wait=True)
 
-    def put(self, mailbox_id: int, bodies: Sequence[FetchedBody]) -> None:
-        """Hand over a batch; waits for the one before it."""
+    def put(self, mailbox_id: int, bodies: Sequence[FetchedBody], *, on_end: Callable[[], None]) -> None:
+        """Hand over a batch; waits for the one before it. ``on_end`` is called when it is committed, or failed."""
         self.drain()
         if bodies:
-            self._pending = self._executor.submit(self._store, mailbox_id, bodies)
+            self._pending = self._executor.submit(self._store_and_tell, mailbox_id, bodies, on_end)
 
     def drain(self) -> None:
         """Wait until everything handed over is committed."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
+
+    def _store_and_tell(self, mailbox_id: int, bodies: Sequence[FetchedBody], on_end: Callable[[], None]) -> None:
+        try:
+            self._store(mailbox_id, bodies)
+        finally:
+            on_end()
 
     def _store(self, mailbox_id: int, bodies: Sequence[FetchedBody]) -> None:
         small = [(body.remote_id, body.data) for body in bodies if isinstance(body.data, bytes)]

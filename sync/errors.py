@@ -1,4 +1,4 @@
-"""Faults that a sync finds in what the upstream says, beside those of the connection."""
+"""Faults that a sync finds in what the upstream says, beside those of the connection; and reasons to stop."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ class IncompleteAnswer(UpstreamError):
     severity = Severity.MAILBOX
 
 
+class RenumberedTooOften(UpstreamError):
+    """The upstream gives the mailbox another UIDVALIDITY again and again: what is here stays until it has settled."""
+
+    severity = Severity.MAILBOX
+
+
 class NoInbox(UpstreamError):
     """The upstream lists no INBOX, so its list cannot be complete."""
 
@@ -19,3 +25,7 @@ class NoInbox(UpstreamError):
 
 class SliceOver(Exception):
     """The slice's time is up, or the account may no longer be worked on: stop at this commit point."""
+
+
+class NoConnectionFree(Exception):
+    """All connections that the account or its host may have are in use: try again soon. No fault of anybody."""

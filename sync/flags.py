@@ -2,38 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mailcache.flags import FlagSet
-from mailcache.models import Mailbox
+from mailcache.models import Mailbox, Remote
 from mailcache.services.ingest_flags import apply_upstream_flags
 from sync import planner
+from sync.upstream.errors import CommandBad, NotOffered
 from sync.upstream.values import FetchedMessage
 from sync.work import SliceWork
 
+# One command's answer: some 200 KB.
+_READ_MESSAGES = 2_000
+# Of these only the changed ones are told.
+_SINCE_MESSAGES = 10_000
 
-def compare_flags(
-    work: SliceWork, mailbox: Mailbox, uidvalidity: int, uids: Sequence[int], agreed: Mapping[int, FlagSet]
-) -> None:
-    """Take over flags that differ from those last agreed. A message that the answer leaves out keeps its flags."""
-    if not uids:
-        return
-    interned: dict[tuple[str, ...], FlagSet] = {}
-    upstream: dict[int, FlagSet] = {}
+_ITEMS = b"(FLAGS)"
 
-    def collect(message: FetchedMessage) -> None:
-        if message.uid is not None and message.flags is not None:
-            upstream[message.uid] = interned.get(message.flags) or interned.setdefault(
-                message.flags, FlagSet.parse(message.flags)
+
+class FlagComparison:
+    """Takes over the flags of one mailbox's messages that differ from those last agreed.
+
+    A message that an answer leaves out keeps its flags. ``changed`` tells whether any differed.
+    """
+
+    def __init__(self, work: SliceWork, mailbox: Mailbox) -> None:
+        self._work = work
+        self._mailbox = mailbox
+        self._uidvalidity = mailbox.upstream_uidvalidity or 0
+        self.changed = False
+
+    def take(self, messages: Iterable[FetchedMessage]) -> None:
+        """Take what the upstream told already."""
+        collector = _Collector()
+        for message in messages:
+            collector(message)
+        self._apply(collector.flags)
+
+    def read_since(self, modseq: int, uids: Sequence[int]) -> None:
+        """Ask what changed since ``modseq`` among messages (ascending) that are here.
+
+        An upstream that refuses what it offers (quirk 42) is asked for all flags instead.
+        """
+        try:
+            self._read_since(modseq, uids)
+        except (CommandBad, NotOffered):
+            self.read(uids)
+
+    def read(self, uids: Sequence[int], *, on_read: Callable[[int], None] | None = None) -> None:
+        """Ask for the flags of messages (ascending), the newest first.
+
+        ``on_read`` is told down to which UID all flags have been read.
+        """
+        for end in range(len(uids), 0, -_READ_MESSAGES):
+            piece = uids[max(0, end - _READ_MESSAGES) : end]
+            self._fetch(piece)
+            if on_read is not None:
+                on_read(piece[0])
+
+    def _read_since(self, modseq: int, uids: Sequence[int]) -> None:
+        for piece in planner.chunks(uids, _SINCE_MESSAGES):
+            self._fetch(piece, changed_since=modseq)
+
+    def _fetch(self, uids: Sequence[int], *, changed_since: int | None = None) -> None:
+        collector = _Collector()
+        # The span of the messages: what it names besides is not here, and a list of them would be long.
+        span = b"%d:%d" % (uids[0], uids[-1])
+        self._work.upstream.client.uid_fetch_set(span, _ITEMS, on_message=collector, changed_since=changed_since)
+        self._apply(collector.flags)
+
+    def _apply(self, upstream: Mapping[int, FlagSet]) -> None:
+        for chunk in planner.chunks(sorted(upstream)):
+            changed = planner.changed_flags({uid: upstream[uid] for uid in chunk}, self._agreed(chunk))
+            if not changed:
+                continue
+            self.changed = True
+            self._work.counters.flags_changed += apply_upstream_flags(
+                fence=self._work.fence, mailbox_id=self._mailbox.pk, uidvalidity=self._uidvalidity, flags=changed
             )
+            self._work.pause_point()
 
-    work.upstream.client.uid_fetch(uids, b"(FLAGS)", on_message=collect)
-    changed = planner.changed_flags(upstream, agreed)
-    for chunk in planner.chunks(sorted(changed)):
-        work.counters.flags_changed += apply_upstream_flags(
-            fence=work.fence,
-            mailbox_id=mailbox.pk,
-            uidvalidity=uidvalidity,
-            flags={uid: changed[uid] for uid in chunk},
-        )
-        work.pause_point()
+    def _agreed(self, uids: Sequence[int]) -> dict[int, FlagSet]:
+        rows = Remote.objects.numbered(self._mailbox.account_id, self._mailbox.pk, self._uidvalidity)
+        found = rows.filter(uid__in=uids).values_list("uid", "flags", "keywords")
+        return {uid: FlagSet.of(flags, keywords) for uid, flags, keywords in found}
+
+
+class _Collector:
+    """Keeps flags by UID; equal ones once."""
+
+    def __init__(self) -> None:
+        self.flags: dict[int, FlagSet] = {}
+        self._interned: dict[tuple[str, ...], FlagSet] = {}
+
+    def __call__(self, message: FetchedMessage) -> None:
+        if message.uid is None or message.flags is None:
+            return
+        flags = self._interned.get(message.flags)
+        if flags is None:
+            flags = self._interned[message.flags] = FlagSet.parse(message.flags)
+        self.flags[message.uid] = flags

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mailcache.models import MailboxRole
+from collections.abc import Iterable
+
+from mailcache.models import Mailbox, MailboxRole
 from mailcache.names import INBOX, our_name
 from mailcache.services.ingest_list import UpstreamMailbox, ingest_mailbox_list
 from sync.errors import NoInbox
@@ -24,11 +26,20 @@ _UNSELECTABLE = frozenset({"\\noselect", "\\nonexistent"})
 
 def refresh_mailbox_list(work: SliceWork) -> None:
     """Take over which mailboxes the upstream has; raises ``NoInbox`` for a list that cannot be complete."""
-    listed = [describe(entry) for entry in work.upstream.client.list_mailboxes()]
+    entries = work.upstream.client.list_mailboxes(status=True)
+    listed = [describe(entry) for entry in entries]
     if not any(entry.name == INBOX for entry in listed):
         raise NoInbox("the upstream's list of mailboxes has no INBOX")
     ingest_mailbox_list(fence=work.fence, listed=listed)
     note_listed(fence=work.fence, run=work.run)
+    _keep_statuses(work, entries)
+
+
+def _keep_statuses(work: SliceWork, entries: Iterable[ListedMailbox]) -> None:
+    statuses = {entry.name_raw: entry.status for entry in entries if entry.status is not None}
+    for mailbox_id, name in Mailbox.objects.mirrored(work.account.pk).values_list("pk", "upstream_name"):
+        if (status := statuses.get(bytes(name or b""))) is not None:
+            work.statuses[mailbox_id] = status
 
 
 def describe(entry: ListedMailbox) -> UpstreamMailbox:

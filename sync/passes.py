@@ -5,96 +5,148 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
+from django.db.models import Sum
 from django.utils import timezone
 
 from mailcache.errors import NoSuchMailbox
 from mailcache.models import Listing, Mailbox
 from sync import planner
-from sync.backoff import mailbox_delay
-from sync.bodies import BodyPass
+from sync.bodies import BodyFetcher
+from sync.body_policy import BodyRights
 from sync.body_store import BodyStore
+from sync.body_workers import BodyWorkers, fetch_batches
+from sync.compare import compare_mailbox
+from sync.dispenser import BatchDispenser
+from sync.faults import FaultHandler, Faults
 from sync.listing import fetch_headers
 from sync.mailbox_list import refresh_mailbox_list
 from sync.models import Checkpoint, SyncKind
-from sync.services.checkpoints import note_failed
-from sync.skeleton import compare_mailbox
-from sync.upstream.errors import CommandRefused, Severity, UpstreamError
-from sync.work import SUSPECT_AFTER, SliceWork
+from sync.upstream.errors import UpstreamError
+from sync.work import SliceWork
 
 logger = logging.getLogger(__name__)
 
-_LIMITS = frozenset({"LIMIT", "THROTTLED"})
-
 
 class Passes:
-    """Works on the account's mailboxes; one that fails does not stop the others."""
+    """Works on the account's mailboxes; one that fails does not stop the others.
 
-    def __init__(self, work: SliceWork, store: BodyStore) -> None:
+    The first connection lists and compares. Bodies are fetched beside it by ``workers``, where the account may have so
+    many connections; what they leave, and what there is without them, is fetched by the first one at the end.
+    """
+
+    def __init__(
+        self,
+        work: SliceWork,
+        store: BodyStore,
+        *,
+        dispenser: BatchDispenser,
+        workers: BodyWorkers,
+        faults: Faults,
+        rights: BodyRights,
+    ) -> None:
         self._work = work
-        self._bodies = BodyPass(work, store)
-        self._failed: set[int] = set()
-        self._first_error: UpstreamError | None = None
-        self._succeeded = False
-        self._reconnected = False
+        self._store = store
+        self._dispenser = dispenser
+        self._workers = workers
+        self._faults = faults
+        self._rights = rights
+        self._fetcher = BodyFetcher(work, store, dispenser)
+        self._handler = FaultHandler(work, faults, blames=True)
+        self._comparing: Mailbox | None = None
+        work.on_step = self._look
 
     def run(self) -> None:
         """Do everything; raises ``SliceOver`` at a commit point, ``UpstreamError`` when nothing could be synced."""
         work = self._work
         if work.run.kind == SyncKind.FULL and work.run.listed_at is None:
             refresh_mailbox_list(work)
+        self._offer()
+        self._workers.consider()
         while mailboxes := self._to_compare():
             self._each(mailboxes, self._compare)
-        while mailboxes := self._to_fetch():
-            self._each(mailboxes, self._fetch_long_headers)
-            self._each(mailboxes, self._bodies.fetch_all)
-        if self._first_error is not None and not self._succeeded:
-            raise self._first_error
+        self._offer()
+        self._each(self._to_fetch(), self._fetch_missing_headers)
+        self._dispenser.complete()
+        self._fetch_bodies()
+        self._workers.join()
+        # What a connection that failed has given back.
+        self._fetch_bodies()
+        if self._faults.first is not None and not self._faults.succeeded:
+            raise self._faults.first
 
     def _each(self, mailboxes: Iterable[Mailbox], step: Callable[[Mailbox], None]) -> None:
         for mailbox in mailboxes:
-            if mailbox.pk in self._failed:
+            if mailbox.pk in self._faults.mailboxes:
                 continue
             # Outside of the try: what fails here is not the mailbox's fault.
-            self._work.upstream.connect()
+            self._connect()
             try:
                 step(mailbox)
-                self._succeeded = True
+                self._faults.succeeded = True
             except NoSuchMailbox:
                 logger.info("account %s: a mailbox was deleted while it was synced", self._work.account.pk)
-                self._failed.add(mailbox.pk)
+                self._faults.mailboxes.add(mailbox.pk)
             except UpstreamError as error:
-                self._note_failure(mailbox, error)
+                self._handler.take(mailbox, error)
+
+    def _connect(self) -> None:
+        try:
+            self._work.upstream.connect()
+        except UpstreamError as error:
+            self._faults.raise_root(error)
 
     def _compare(self, mailbox: Mailbox) -> None:
+        self._comparing = mailbox
         compare_mailbox(self._work, mailbox)
-        self._bodies.fetch_newest(mailbox)
-        self._fetch_long_headers(mailbox)
+        self._dispenser.reopen(mailbox)
+        if self._work.profile.verify_bodies:
+            self._fetch_missing_headers(mailbox)
+        self._fetch_newest(mailbox)
+        self._fetch_missing_headers(mailbox)
         self._work.pause_point()
 
-    def _fetch_long_headers(self, mailbox: Mailbox) -> None:
-        if not self._work.pace.measured:
-            self._bodies.fetch_newest(mailbox)
-        if self._bodies.is_long(mailbox):
-            fetch_headers(self._work, mailbox)
+    def _look(self) -> None:
+        """See whether there is something to do for other connections, after each step."""
+        if self._comparing is not None:
+            self._dispenser.reopen(self._comparing)
+        self._workers.consider()
 
-    def _note_failure(self, mailbox: Mailbox, error: UpstreamError) -> None:
-        """Blame the mailbox, or try the connection once more, or give the slice up."""
-        work = self._work
-        work.upstream.drop()
-        if error.severity == Severity.ACCOUNT:
-            raise error
-        logger.warning("account %s, mailbox %s: %s", work.account.pk, mailbox.pk, error)
-        self._first_error = self._first_error or error
-        suspect = work.account.failures >= SUSPECT_AFTER
-        is_local = error.severity != Severity.TRANSIENT or _is_about_the_mailbox(error)
-        if is_local or suspect:
-            failures = Checkpoint.objects.filter(mailbox_id=mailbox.pk).values_list("failures", flat=True).first() or 0
-            retry_at = timezone.now() + mailbox_delay(failures + 1, work.rng)
-            note_failed(fence=work.fence, mailbox_id=mailbox.pk, reason=str(error), retry_at=retry_at)
-            self._failed.add(mailbox.pk)
-        if not is_local and (suspect or self._reconnected):
-            raise self._first_error
-        self._reconnected = self._reconnected or not is_local
+    def _fetch_newest(self, mailbox: Mailbox) -> None:
+        """Fetch one small batch, so that the newest mail can be read and the upstream's speed is known."""
+        if self._workers.started:
+            return
+        batch = self._dispenser.take(self._work.pace.batch_limit, wait=False, mailbox=mailbox)
+        if batch is not None:
+            self._fetcher.fetch(batch)
+
+    def _fetch_missing_headers(self, mailbox: Mailbox) -> None:
+        """Fetch headers where clients would wait long for the bodies, or where they are needed to check bodies."""
+        if self._work.profile.verify_bodies or self._is_long(mailbox):
+            fetch_headers(self._work, mailbox)
+        self._dispenser.reopen(mailbox, listed=True)
+
+    def _is_long(self, mailbox: Mailbox) -> bool:
+        if not self._work.pace.measured:
+            self._fetch_newest(mailbox)
+        self._store.drain()
+        waiting = Listing.objects.fetchable(mailbox.account_id, timezone.now()).filter(mailbox=mailbox)
+        missing = waiting.filter(header__isnull=True).aggregate(size=Sum("size"))["size"] or 0
+        if missing and self._rights.withholds(missing):
+            return True
+        return planner.are_headers_worthwhile(missing, self._work.pace.bytes_per_second)
+
+    def _fetch_bodies(self) -> None:
+        try:
+            fetch_batches(self._work, self._fetcher, self._dispenser, self._faults, is_first=True)
+        except UpstreamError as error:
+            self._faults.raise_root(error)
+        self._store.drain()
+
+    def _offer(self) -> None:
+        held_back = self._held_back()
+        mailboxes = [mailbox for mailbox in self._mailboxes() if mailbox.pk not in held_back]
+        unlisted = [mailbox.pk for mailbox in mailboxes] if self._work.profile.verify_bodies else []
+        self._dispenser.offer(mailboxes, unlisted=unlisted)
 
     def _to_compare(self) -> list[Mailbox]:
         """Return the mailboxes that this run has still to compare, in their order."""
@@ -115,25 +167,17 @@ class Passes:
     def _to_fetch(self) -> list[Mailbox]:
         """Return the mailboxes with messages whose bodies can be fetched, in their order."""
         waiting = Listing.objects.fetchable(self._work.account.pk, timezone.now())
-        missing = set(waiting.order_by().values_list("mailbox_id", flat=True).distinct())
-        held_back = set(
-            Checkpoint.objects.filter(account_id=self._work.account.pk, retry_at__gt=timezone.now()).values_list(
-                "mailbox_id", flat=True
-            )
-        )
-        return [mailbox for mailbox in self._mailboxes() if mailbox.pk in missing - held_back]
+        missing = set(waiting.order_by().values_list("mailbox_id", flat=True).distinct()) - self._held_back()
+        return [mailbox for mailbox in self._mailboxes() if mailbox.pk in missing]
+
+    def _held_back(self) -> set[int]:
+        rows = Checkpoint.objects.filter(account_id=self._work.account.pk, retry_at__gt=timezone.now())
+        return set(rows.values_list("mailbox_id", flat=True))
 
     def _mailboxes(self) -> list[Mailbox]:
         # One that the last LIST did not name is about to be deleted, or the LIST was partial: leave it as it is.
         rows = Mailbox.objects.mirrored(self._work.account.pk).filter(
             selectable=True, sync_paused_reason="", missed_lists=0
         )
-        found = [mailbox for mailbox in rows if mailbox.pk not in self._failed]
+        found = [mailbox for mailbox in rows if mailbox.pk not in self._faults.mailboxes]
         return sorted(found, key=lambda mailbox: planner.mailbox_order(mailbox.role, mailbox.name))
-
-
-def _is_about_the_mailbox(error: UpstreamError) -> bool:
-    """Tell whether a NO or BAD may be true of one mailbox only; one about a limit is not."""
-    if not isinstance(error, CommandRefused):
-        return False
-    return error.retry_after is None and error.code not in _LIMITS

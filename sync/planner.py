@@ -38,6 +38,8 @@ class Waiting(NamedTuple):
     remote_id: int
     uid: int
     size: int
+    attempts: int = 0
+    """How often it was set aside already."""
 
 
 def mailbox_order(role: str, name: str) -> tuple[int, str]:
@@ -57,6 +59,12 @@ def compare_uids(upstream: Iterable[int], here: Collection[int]) -> Difference:
     return Difference(sorted(there - known), sorted(there & known), sorted(known - there))
 
 
+def without(uids: Sequence[int], gone: Iterable[int]) -> list[int]:
+    """Return ``uids`` less those that are gone, in their order."""
+    left = set(gone)
+    return [uid for uid in uids if uid not in left]
+
+
 def chunks(uids: Sequence[int], size: int = CHUNK_MESSAGES) -> Iterator[Sequence[int]]:
     """Cut a list into pieces of at most ``size``, in order."""
     return (uids[start : start + size] for start in range(0, len(uids), size))
@@ -72,18 +80,19 @@ def next_batch(
 ) -> Sequence[Waiting]:
     """Return the batch of bodies that begins at ``start`` of a list that is newest first.
 
-    It has at most ``limit`` bytes and ``most`` messages, but always one message, and a message larger than
-    ``alone_above`` is fetched alone.
+    It has at most ``limit`` bytes and ``most`` messages, but always one message. A message that is larger than
+    ``alone_above``, or that was set aside before, is fetched alone.
     """
     end = start
     total = 0
     while end < len(waiting) and end - start < most:
-        size = waiting[end].size
-        if end > start and (total + size > limit or size > alone_above):
+        message = waiting[end]
+        alone = message.size > alone_above or message.attempts > 0
+        if end > start and (total + message.size > limit or alone):
             break
         end += 1
-        total += size
-        if size > alone_above:
+        total += message.size
+        if alone:
             break
     return waiting[start:end]
 

@@ -8,23 +8,34 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 from functools import partial
+from math import ceil
+from typing import NamedTuple
 
 from celery import current_app
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from mailcache.models import Account
 from mailcache.services import accounts
+from sync.lanes import Lane, slow_accounts
 from sync.services import runs
 from sync.services.checkpoints import reclaim_wanted, want_inbox
 
 logger = logging.getLogger(__name__)
 
 SYNC_ACCOUNT = "sync.tasks.sync_account"
+# How often beat asks for the accounts that are due.
+TICK_SECONDS = 5.0
+# After an outage, or when many accounts were added at once, all are due at the same time: they are claimed at so many
+# times the usual rate, so that the queue does not fill and the next round is spread as well.
+_CATCH_UP = 2.0
+_LEAST_AT_ONCE = 20
 # How long a want may lie before its message is taken for lost.
 _WANT_LOST_AFTER = timedelta(seconds=30)
 _AT_ONCE = 1000
+_URGENT = "urgent"
 
 
 @transaction.atomic
@@ -47,33 +58,66 @@ def enqueue_due_syncs(*, now: datetime | None = None) -> int:
     """Enqueue the accounts that are due, and those with a wanted mailbox whose message was lost; returns how many."""
     now = now or timezone.now()
     due = claim_due(now=now)
-    for account_id in due:
-        enqueue(account_id, full=True)
     wanted = reclaim_wanted(now=now, older_than=_WANT_LOST_AFTER, limit=_AT_ONCE)
+    slow = slow_accounts([*(claim.account_id for claim in due), *wanted], now)
+    for claim in due:
+        _send(claim.account_id, full=not claim.is_continued, queue=_queue(is_slow=claim.account_id in slow))
     for account_id in wanted:
-        enqueue(account_id, full=False)
+        _send(account_id, full=False, queue=_queue(is_slow=account_id in slow))
     return len(due) + len(wanted)
 
 
+class Due(NamedTuple):
+    """An account that is due. It is continued where nobody asked for it: the worker of its run vanished."""
+
+    account_id: int
+    is_continued: bool
+
+
 @transaction.atomic
-def claim_due(*, now: datetime) -> list[int]:
-    """Return accounts that are due, the longest first, and put their next date off so that nobody else returns them."""
-    due = Account.objects.syncable().filter(next_sync_at__lte=now).order_by("next_sync_at")
-    ids = list(
-        due.select_for_update(skip_locked=True, no_key=True, of=("self",)).values_list("pk", flat=True)[:_AT_ONCE]
+def claim_due(*, now: datetime, tick_seconds: float = TICK_SECONDS) -> list[Due]:
+    """Return accounts that are due, the longest first, and put their next date off so that nobody else returns them.
+
+    So many at most that all accounts together fill the periodic interval evenly.
+    """
+    syncable = Account.objects.syncable()
+    most = share_of_tick(syncable.count(), tick_seconds)
+    due = syncable.filter(next_sync_at__lte=now).order_by("next_sync_at")
+    rows = dict(
+        due.select_for_update(skip_locked=True, no_key=True, of=("self",)).values_list("pk", "next_sync_at")[:most]
     )
-    Account.objects.filter(pk__in=ids).update(next_sync_at=now + runs.QUEUED_CLAIM)
-    return ids
+    claim = now + runs.QUEUED_CLAIM
+    Account.objects.filter(pk__in=rows).update(next_sync_at=claim)
+    continued = runs.move_claims(dates=rows, claim=claim)
+    return [Due(account_id, account_id in continued) for account_id in rows]
+
+
+def share_of_tick(accounts: int, tick_seconds: float) -> int:
+    """Return how many of so many accounts are claimed at most in one tick."""
+    usual = accounts * tick_seconds / settings.PERIODIC_SYNC_INTERVAL_SECONDS
+    return max(_LEAST_AT_ONCE, ceil(usual * _CATCH_UP))
 
 
 def enqueue(account_id: int, *, full: bool, urgent: bool = False) -> bool:
     """Send the task; False when the broker cannot be reached, which only means "later"."""
+    is_slow = bool(slow_accounts([account_id], timezone.now()))
+    return _send(account_id, full=full, queue=_queue(is_slow=is_slow, urgent=urgent))
+
+
+def _queue(*, is_slow: bool, urgent: bool = False) -> str:
+    """Return the queue of a task: one that may keep its worker waiting never stands before others."""
+    if is_slow:
+        return Lane.SLOW.value
+    return _URGENT if urgent else Lane.FAST.value
+
+
+def _send(account_id: int, *, full: bool, queue: str) -> bool:
     try:
         current_app.send_task(
             SYNC_ACCOUNT,
             args=[account_id],
             kwargs={"full": full},
-            queue="urgent" if urgent else "sync",
+            queue=queue,
             expires=runs.QUEUED_CLAIM.total_seconds(),
             retry=False,
         )

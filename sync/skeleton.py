@@ -1,143 +1,169 @@
-"""The skeleton pass: compares a mailbox with the upstream; messages appear, change their flags, and go.
+"""The skeleton pass: new messages appear, with flags, date, size and what they may be known again by.
 
-The plain tier: the set of UIDs by UID SEARCH, flags by UID FETCH. What was committed is the position: a comparison
-that was cut off finds the messages of its finished chunks here and goes on behind them.
+Ascending by UID, because ours have to ascend, and in chunks by number of messages. What was committed is the position:
+a comparison that was cut off finds the messages of its finished chunks here and goes on behind them. RFC822.SIZE is
+asked once in a message's life, and of no more messages in one command than the profile allows: some servers have to
+download a message to know its size (quirk 39), but none can be shown without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-
-from django.utils import timezone
+from datetime import UTC, datetime
+from functools import cached_property
 
 from mailcache.flags import FlagSet
 from mailcache.mime.date import parse_date_field
 from mailcache.mime.headers import first_values, parse_fields
-from mailcache.models import Mailbox, Remote
-from mailcache.services.ingest_expunge import remove_messages, remove_other_uidvalidities
-from mailcache.services.ingest_skeleton import SkeletonRow, add_messages, set_upstream_uidvalidity
+from mailcache.mime.message_ids import first_message_id
+from mailcache.models import Content, Mailbox
+from mailcache.services.ingest_skeleton import SkeletonRow, add_messages
 from sync import planner
 from sync.errors import IncompleteAnswer
-from sync.flags import compare_flags
-from sync.models import Checkpoint
-from sync.services.checkpoints import UpstreamState, checkpoint_of, note_compared
 from sync.upstream.errors import CommandRefused, Severity
-from sync.upstream.values import FetchedMessage, SelectedMailbox
+from sync.upstream.values import FetchedMessage
 from sync.work import SliceWork
 
-# An upstream that says "empty" twice, on two connections this far apart, is believed.
-_EMPTY_FOR = timedelta(seconds=30)
-_SKELETON_ITEMS = b"(FLAGS INTERNALDATE RFC822.SIZE)"
+_ITEMS = b"FLAGS INTERNALDATE RFC822.SIZE"
+_GMAIL_ITEMS = b"X-GM-MSGID X-GM-LABELS"
+_MESSAGE_ID_ITEM = b"BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
 _DATE_ITEMS = b"(BODY.PEEK[HEADER.FIELDS (DATE)])"
 # More than these is no matter of single messages.
 _MOST_LEFT_OUT = 10
+_LONGEST_ID = 64
 _NO_DATE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def compare_mailbox(work: SliceWork, mailbox: Mailbox) -> None:
-    """Bring the messages of one mailbox in step with the upstream, without their bytes."""
-    began = max(timezone.now(), work.run.compare_since)
-    before = checkpoint_of(fence=work.fence, mailbox_id=mailbox.pk)
-    state, uids = _read_uids(work, mailbox)
-    agreed = _agreed_flags(mailbox, state.uidvalidity)
-    if mailbox.upstream_uidvalidity != state.uidvalidity:
-        set_upstream_uidvalidity(fence=work.fence, mailbox_id=mailbox.pk, uidvalidity=state.uidvalidity)
-        mailbox.upstream_uidvalidity = state.uidvalidity
-    if not uids and not _may_be_empty(mailbox, before, began):
-        note_compared(fence=work.fence, before=before, state=state, compared_at=began, seen_empty=True)
-        return
-    difference = planner.compare_uids(uids, agreed)
-    left_out = _add_new(work, mailbox, state.uidvalidity, difference.new)
-    compare_flags(work, mailbox, state.uidvalidity, difference.kept, agreed)
-    _remove(work, mailbox, state.uidvalidity, difference.gone, renumbered=before.uidvalidity != state.uidvalidity)
-    trouble = f"FETCH leaves out {left_out} messages that UID SEARCH names" if left_out else ""
-    note_compared(fence=work.fence, before=before, state=state, compared_at=began, trouble=trouble)
+class Skeleton:
+    """Adds messages of one mailbox."""
+
+    def __init__(self, work: SliceWork, mailbox: Mailbox, uidvalidity: int, *, renumbered: bool) -> None:
+        self._work = work
+        self._mailbox = mailbox
+        self._uidvalidity = uidvalidity
+        self._renumbered = renumbered
+        self._chunk = min(planner.CHUNK_MESSAGES, work.upstream.profile.largest_fetch)
+
+    def add(self, uids: Sequence[int]) -> None:
+        """Add those of ``uids`` (ascending) that the upstream has."""
+        for chunk in planner.chunks(uids, self._chunk):
+            self._store(self._fetch(chunk))
+
+    def add_listed(self, uids: Sequence[int]) -> list[int]:
+        """Add messages that the upstream listed; returns those that it leaves out, also when asked once more."""
+        left_out: list[int] = []
+        for chunk in planner.chunks(uids, self._chunk):
+            rows = self._fetch(chunk)
+            left_out += sorted(set(chunk) - {row.uid for row in rows})
+            if len(left_out) > _MOST_LEFT_OUT:
+                raise IncompleteAnswer(f"FETCH leaves out {len(left_out)} messages that UID SEARCH names")
+            self._store(rows)
+        if not left_out:
+            return []
+        rows = self._fetch(left_out, patient=False)
+        self._store(rows)
+        return sorted(set(left_out) - {row.uid for row in rows})
+
+    @cached_property
+    def _items(self) -> bytes:
+        return _items(self._work, renumbered=self._renumbered)
+
+    def _store(self, rows: Sequence[SkeletonRow]) -> None:
+        if rows:
+            self._work.counters.messages_added += add_messages(
+                fence=self._work.fence, mailbox_id=self._mailbox.pk, uidvalidity=self._uidvalidity, rows=rows
+            )
+        self._work.pause_point()
+
+    def _fetch(self, uids: Sequence[int], *, patient: bool = True) -> list[SkeletonRow]:
+        """Fetch a chunk; where the upstream refuses it because of some message, without that message.
+
+        A message told of without its flags (quirk 43) is left out while ``patient``, so that it is asked for again;
+        else it appears without flags rather than not at all.
+        """
+        try:
+            return self._fetch_rows(uids, patient=patient)
+        except CommandRefused as error:
+            if error.severity != Severity.MESSAGE:
+                raise
+        if len(uids) == 1:
+            return []
+        middle = len(uids) // 2
+        first = self._fetch(uids[:middle], patient=patient)
+        # Nothing of so many is no matter of single messages.
+        if not first and middle > _MOST_LEFT_OUT:
+            return []
+        return first + self._fetch(uids[middle:], patient=patient)
+
+    def _fetch_rows(self, uids: Sequence[int], *, patient: bool) -> list[SkeletonRow]:
+        found: dict[int, FetchedMessage] = {}
+
+        def collect(message: FetchedMessage) -> None:
+            if message.uid is not None:
+                found[message.uid] = _merged(found.get(message.uid), message)
+
+        self._work.upstream.client.uid_fetch(uids, self._items, on_message=collect)
+        told = [
+            found[uid]
+            for uid in uids
+            if uid in found and found[uid].size is not None and not (patient and found[uid].flags is None)
+        ]
+        dates = self._dates_from_headers([message.uid or 0 for message in told if message.internal_date is None])
+        return [_row(message, dates.get(message.uid or 0, _NO_DATE)) for message in told]
+
+    def _dates_from_headers(self, uids: Sequence[int]) -> dict[int, datetime]:
+        """Return the Date of messages for which the upstream has no usable INTERNALDATE (field note 47)."""
+        dates: dict[int, datetime] = {}
+
+        def collect(message: FetchedMessage) -> None:
+            date = parse_date_field(_header(message).get(b"date"))
+            if message.uid is not None and date is not None:
+                dates[message.uid] = date
+
+        if uids:
+            self._work.upstream.client.uid_fetch(uids, _DATE_ITEMS, on_message=collect)
+        return dates
 
 
-def _read_uids(work: SliceWork, mailbox: Mailbox) -> tuple[UpstreamState, list[int]]:
-    """Return a list of UIDs that is complete; one that is not is asked for once more."""
-    name = bytes(mailbox.upstream_name or b"")
-    for _ in range(2):
-        selected = work.upstream.examine(name)
-        uids = work.upstream.client.uid_search()
-        if planner.is_complete(selected.exists, uids):
-            return _state(selected), uids
-    raise IncompleteAnswer(f"EXAMINE says {selected.exists} messages, UID SEARCH names {len(uids)}")
+def _items(work: SliceWork, *, renumbered: bool) -> bytes:
+    """Return what to ask of new messages: as little identity as tells them apart from what is here."""
+    items = [_ITEMS]
+    if work.upstream.client.may("X-GM-EXT-1"):
+        items.append(_GMAIL_ITEMS)
+    elif work.upstream.client.may("OBJECTID"):
+        items.append(b"EMAILID")
+    # What a server calls a message by may not outlive a migration; Message-ID does. In a first sync nothing is known
+    # yet, and a server has to open every message to tell.
+    if renumbered or (len(items) == 1 and _may_know_messages(work)):
+        items.append(_MESSAGE_ID_ITEM)
+    return b"(" + b" ".join(items) + b")"
 
 
-def _state(selected: SelectedMailbox) -> UpstreamState:
-    if not selected.uidvalidity:
-        raise IncompleteAnswer("the upstream gives no UIDVALIDITY for this mailbox")
-    return UpstreamState(selected.uidvalidity, selected.uidnext, selected.highestmodseq, selected.exists)
+def _may_know_messages(work: SliceWork) -> bool:
+    account = work.account
+    return account.last_synced_at is not None and Content.objects.filter(account_id=account.pk).exists()
 
 
-def _agreed_flags(mailbox: Mailbox, uidvalidity: int) -> dict[int, FlagSet]:
-    interned: dict[tuple[int, tuple[str, ...]], FlagSet] = {}
-    agreed = {}
-    rows = Remote.objects.numbered(mailbox.account_id, mailbox.pk, uidvalidity)
-    for uid, flags, keywords in rows.values_list("uid", "flags", "keywords").iterator(chunk_size=10_000):
-        key = (flags, tuple(keywords))
-        agreed[uid] = interned.get(key) or interned.setdefault(key, FlagSet.of(flags, keywords))
-    return agreed
+def _row(message: FetchedMessage, date: datetime) -> SkeletonRow:
+    return SkeletonRow(
+        uid=message.uid or 0,
+        flags=FlagSet.parse(message.flags or ()),
+        internal_date=message.internal_date or date,
+        size=message.size or 0,
+        upstream_id=_upstream_id(message.email_id),
+        message_id=first_message_id(_header(message).get(b"message-id")) or "",
+        labels=message.labels or (),
+    )
 
 
-def _may_be_empty(mailbox: Mailbox, before: Checkpoint, now: datetime) -> bool:
-    if before.seen_empty_at is not None and now - before.seen_empty_at >= _EMPTY_FOR:
-        return True
-    return not Remote.objects.filter(account_id=mailbox.account_id, mailbox_id=mailbox.pk).exists()
+def _upstream_id(told: str | None) -> str:
+    """Return an identity that has room in its column; half of one would be another's."""
+    return told if told is not None and len(told) <= _LONGEST_ID else ""
 
 
-def _add_new(work: SliceWork, mailbox: Mailbox, uidvalidity: int, uids: Sequence[int]) -> int:
-    """Add new messages; returns how many of them the upstream has but does not describe."""
-    left_out: set[int] = set()
-    for chunk in planner.chunks(uids):
-        rows = _fetch_halves(work, chunk)
-        left_out |= set(chunk) - {row.uid for row in rows}
-        if len(left_out) > _MOST_LEFT_OUT:
-            raise IncompleteAnswer(f"FETCH leaves out {len(left_out)} messages that UID SEARCH names")
-        work.counters.messages_added += add_messages(
-            fence=work.fence, mailbox_id=mailbox.pk, uidvalidity=uidvalidity, rows=rows
-        )
-        work.pause_point()
-    return len(left_out & set(work.upstream.client.uid_search())) if left_out else 0
-
-
-def _fetch_halves(work: SliceWork, uids: Sequence[int]) -> list[SkeletonRow]:
-    """Fetch a chunk; where the upstream refuses it because of some message, without that message."""
-    try:
-        return _fetch_skeleton(work, uids)
-    except CommandRefused as error:
-        if error.severity != Severity.MESSAGE:
-            raise
-    if len(uids) == 1:
-        return []
-    middle = len(uids) // 2
-    first = _fetch_halves(work, uids[:middle])
-    # Nothing of so many is no matter of single messages.
-    return first + _fetch_halves(work, uids[middle:]) if first or middle <= _MOST_LEFT_OUT else first
-
-
-def _fetch_skeleton(work: SliceWork, uids: Sequence[int]) -> list[SkeletonRow]:
-    found: dict[int, FetchedMessage] = {}
-
-    def collect(message: FetchedMessage) -> None:
-        if message.uid is not None:
-            found[message.uid] = _merged(found.get(message.uid), message)
-
-    work.upstream.client.uid_fetch(uids, _SKELETON_ITEMS, on_message=collect)
-    messages = {uid: found[uid] for uid in uids if uid in found}
-    dates = _dates_from_headers(work, [uid for uid, message in messages.items() if message.internal_date is None])
-    return [
-        SkeletonRow(
-            uid=uid,
-            flags=FlagSet.parse(message.flags or ()),
-            internal_date=message.internal_date or dates.get(uid, _NO_DATE),
-            size=message.size,
-        )
-        for uid, message in messages.items()
-        if message.size is not None
-    ]
+def _header(message: FetchedMessage) -> dict[bytes, bytes]:
+    header = next(iter(message.sections.values()), None)
+    return first_values(parse_fields(header)) if isinstance(header, bytes) else {}
 
 
 def _merged(earlier: FetchedMessage | None, later: FetchedMessage) -> FetchedMessage:
@@ -148,34 +174,7 @@ def _merged(earlier: FetchedMessage | None, later: FetchedMessage) -> FetchedMes
         flags=earlier.flags if later.flags is None else later.flags,
         internal_date=later.internal_date or earlier.internal_date,
         size=earlier.size if later.size is None else later.size,
+        email_id=later.email_id or earlier.email_id,
+        labels=earlier.labels if later.labels is None else later.labels,
+        sections={**earlier.sections, **later.sections},
     )
-
-
-def _dates_from_headers(work: SliceWork, uids: Sequence[int]) -> dict[int, datetime]:
-    """Return the Date of messages for which the upstream has no usable INTERNALDATE (field note 47)."""
-    dates: dict[int, datetime] = {}
-
-    def collect(message: FetchedMessage) -> None:
-        header = next(iter(message.sections.values()), None)
-        if message.uid is not None and isinstance(header, bytes):
-            date = parse_date_field(first_values(parse_fields(header)).get(b"date"))
-            if date is not None:
-                dates[message.uid] = date
-
-    if uids:
-        work.upstream.client.uid_fetch(uids, _DATE_ITEMS, on_message=collect)
-    return dates
-
-
-def _remove(work: SliceWork, mailbox: Mailbox, uidvalidity: int, uids: Sequence[int], *, renumbered: bool) -> None:
-    for chunk in planner.chunks(uids):
-        work.counters.messages_removed += remove_messages(
-            fence=work.fence, mailbox_id=mailbox.pk, uidvalidity=uidvalidity, uids=chunk
-        )
-        work.pause_point()
-    while renumbered:
-        removed = remove_other_uidvalidities(fence=work.fence, mailbox_id=mailbox.pk, uidvalidity=uidvalidity)
-        work.counters.messages_removed += removed
-        renumbered = removed > 0
-        if renumbered:
-            work.pause_point()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mailcache.spool import SpooledLiteral
+from mailcache.spool import HEAD_BYTES, SpooledLiteral
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +19,8 @@ class FetchedBody:
     def size(self) -> int:
         """Octets."""
         return self.data.size if isinstance(self.data, SpooledLiteral) else len(self.data)
+
+    @property
+    def head(self) -> bytes:
+        """The beginning, at most ``HEAD_BYTES``."""
+        return self.data.head if isinstance(self.data, SpooledLiteral) else self.data[:HEAD_BYTES]

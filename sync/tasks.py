@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from celery import shared_task
+from celery import Task, shared_task
 
 from sync import scheduling
-from sync.account_run import SliceEnd, run_slice
+from sync.account_run import UNFINISHED, SliceEnd, run_slice
+from sync.lanes import Lane
 
 
-# Its own clock ends a slice; the limit is for one that hangs in spite of every deadline. A large message over a slow
-# line may take long: what guards it is the connection's inactivity timer.
-@shared_task(name=scheduling.SYNC_ACCOUNT, soft_time_limit=3500, time_limit=3600)
-def sync_account(account_id: int, *, full: bool = False) -> None:
+# The slice's own clock and its heartbeat end it long before; the limit is for one that hangs in spite of both. In the
+# slow lane, whose pool of threads knows no limits, a large message over a slow line may take as long as bytes come.
+@shared_task(name=scheduling.SYNC_ACCOUNT, bind=True, soft_time_limit=120, time_limit=150)
+def sync_account(self: Task[[int], None], account_id: int, *, full: bool = False) -> None:
     """Work on an account for one slice; what remains goes to the end of the queue, behind the other accounts."""
-    end = run_slice(account_id, full=full)
-    if end in (SliceEnd.MORE, SliceEnd.AGAIN):
-        scheduling.enqueue(account_id, full=False)
+    queue = (self.request.delivery_info or {}).get("routing_key")
+    lane = Lane.SLOW if queue == Lane.SLOW.value else Lane.FAST
+    end = run_slice(account_id, full=full, lane=lane)
+    if end in UNFINISHED:
+        # A slice that was not begun here has still to do all that was asked for.
+        scheduling.enqueue(account_id, full=full and end is SliceEnd.SLOW)
 
 
 @shared_task(name="sync.tasks.enqueue_due_syncs")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from mailcache.models import Account
 from mailcache.services.leases import Fence
 from sync.connection import UpstreamSession
 from sync.errors import SliceOver
+from sync.lanes import Lane
 from sync.models import SyncRun
 from sync.planner import FIRST_BATCH_BYTES
+from sync.profiles import GENERIC, Profile
 from sync.services.runs import Counters
+from sync.upstream.values import MailboxStatus
 
 # After this many failed runs in a row the failure is pinned on what was being worked on: one mailbox or message may be
 # what the upstream chokes on, and must not keep the others from being synced.
@@ -31,9 +34,13 @@ class Pace:
     measured: bool = False
 
 
+def _nothing() -> None:
+    return None
+
+
 @dataclass(slots=True)
 class SliceWork:
-    """One slice of one account's run. ``deadline`` is on ``clock``'s scale."""
+    """One slice of one account's run, as one of its threads sees it. ``deadline`` is on ``clock``'s scale."""
 
     account: Account
     fence: Fence
@@ -43,12 +50,31 @@ class SliceWork:
     deadline: float
     must_stop: Callable[[], bool]
     rng: Random
+    profile: Profile = GENERIC
+    lane: Lane = Lane.SLOW
+    cut_at: float = float("inf")
+    """When a command that still brings messages is cut between two of them."""
     clock: Callable[[], float] = time.monotonic
     pace: Pace = field(default_factory=Pace)
     skipped: set[int] = field(default_factory=set)
     """Remotes that this slice has tried and set aside."""
+    on_step: Callable[[], None] = _nothing
+    """Called at each pause point: something was committed."""
+    statuses: dict[int, MailboxStatus] = field(default_factory=dict)
+    """What the run's LIST told of mailboxes, by their ids, until they are compared."""
 
     def pause_point(self) -> None:
         """Raise ``SliceOver`` when it is time to stop; called after each step forward, when it is committed."""
+        self.on_step()
         if self.must_stop() or self.clock() >= self.deadline:
             raise SliceOver
+
+    def beside(self, upstream: UpstreamSession) -> SliceWork:
+        """Return the work of another thread of this slice, which has a connection and counters of its own."""
+        return replace(
+            self,
+            upstream=upstream,
+            counters=Counters(),
+            rng=Random(self.rng.random()),  # noqa: S311 - jitter, not a secret
+            on_step=_nothing,
+        )

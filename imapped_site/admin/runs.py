@@ -16,6 +16,7 @@ from sync.models import STALE_AFTER, SyncOutcome, SyncRun
 
 _TONES = {
     SyncOutcome.RUNNING: "busy",
+    SyncOutcome.INTERRUPTED: "idle",
     SyncOutcome.COMPLETED: "good",
     SyncOutcome.PARTLY: "warn",
     SyncOutcome.FAILED: "bad",

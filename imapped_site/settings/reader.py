@@ -88,6 +88,13 @@ class Reader:
             return default
         return value
 
+    def optional_integer(self, name: str, *, minimum: int, maximum: int | None = None) -> int | None:
+        """A whole number within its bounds, or None where the setting is not made."""
+        if self.raw(name) is None:
+            self._show(name, "", "default")
+            return None
+        return self.integer(name, minimum, minimum=minimum, maximum=maximum)
+
     def boolean(self, name: str, *, default: bool) -> bool:
         """true/false, yes/no, on/off, 1/0."""
         raw = self._take(name, "true" if default else "false")

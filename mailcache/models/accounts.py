@@ -110,6 +110,13 @@ class Account(models.Model):
         editable=False,
         help_text="Capabilities that the upstream advertised and then refused: not tried again.",
     )
+    latched_at = models.DateTimeField(null=True, editable=False, help_text="When the first of the latches was set.")
+    crowded_limit = models.PositiveSmallIntegerField(
+        null=True, editable=False, help_text="Connections that the upstream still allowed when it refused one more."
+    )
+    crowded_until = models.DateTimeField(
+        null=True, editable=False, help_text="The account makes do with so few connections until then."
+    )
     slow_until = models.DateTimeField(
         null=True, editable=False, help_text="It kept a worker waiting: synced in the slow lane until then."
     )

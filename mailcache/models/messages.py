@@ -89,6 +89,17 @@ class ListingQuerySet(models.QuerySet["Listing"]):
         present = self.filter(account_id=account_id, remote__uidvalidity=models.F("mailbox__upstream_uidvalidity"))
         return present.exclude(retry_at__gt=now)
 
+    def wanted(self) -> ListingQuerySet:
+        """Those that a client waits for."""
+        return self.filter(wanted_at__isnull=False)
+
+    def wanted_or_younger(self, since: datetime) -> ListingQuerySet:
+        """Those that a client waits for, and those whose internal date is not before ``since``."""
+        young = Message.objects.filter(
+            account_id=models.OuterRef("account_id"), remote_id=models.OuterRef("remote_id"), internal_date__gte=since
+        )
+        return self.filter(models.Q(wanted_at__isnull=False) | models.Exists(young))
+
     def newest_first(self, mailbox_id: int) -> ListingQuerySet:
         """Those of one mailbox, newest first."""
         return self.filter(mailbox_id=mailbox_id).order_by("-uid")

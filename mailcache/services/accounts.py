@@ -80,6 +80,9 @@ def change_upstream(
 ) -> Account:
     """Change how the upstream is reached; ``secret`` None keeps the stored one. Refused credentials are tried again."""
     account = Account.objects.select_for_update().get(pk=account_id)
+    # What was learnt of the upstream may be true of another one, or of another user of it.
+    account.latches, account.latched_at, account.detected_profile = [], None, ""
+    account.crowded_limit = account.crowded_until = account.slow_until = None
     account.host, account.port, account.username = host, port, username
     account.tls_mode, account.auth_method = tls_mode, auth_method
     _validate(account)

@@ -52,13 +52,20 @@ _ADD = """
 
 @dataclass(frozen=True, slots=True)
 class SkeletonRow:
-    """What the skeleton pass learns of one upstream message. ``internal_date`` is aware; its offset is kept."""
+    """What the skeleton pass learns of one upstream message. ``internal_date`` is aware; its offset is kept.
+
+    By ``upstream_id`` (EMAILID, X-GM-MSGID) or ``message_id`` (with its angle brackets) it may be known again; both are
+    empty where they were not asked for or the upstream did not tell.
+    """
 
     uid: int
     flags: FlagSet
     internal_date: datetime
     size: int
     upstream_id: str = ""
+    message_id: str = ""
+    labels: tuple[str, ...] = ()
+    """X-GM-LABELS, decoded."""
 
 
 @transaction.atomic

@@ -31,9 +31,6 @@ class Checkpoint(models.Model):
     exists = models.BigIntegerField(null=True)
     compared_at = models.DateTimeField(null=True, help_text="When the last finished comparison began.")
     wanted_at = models.DateTimeField(null=True, help_text="The upstream spoke of this mailbox; not compared since.")
-    seen_empty_at = models.DateTimeField(
-        null=True, help_text="The upstream said that the mailbox is empty; it is believed when it says so again."
-    )
     failures = models.PositiveIntegerField(default=0, help_text="Failed comparisons in a row.")
     reason = models.TextField(blank=True, help_text="Why the last comparison failed.")
     retry_at = models.DateTimeField(null=True, help_text="The mailbox is left alone until then.")
@@ -42,6 +39,10 @@ class Checkpoint(models.Model):
         null=True, help_text="HIGHESTMODSEQ of the comparison before: where to read from if the last cannot be trusted."
     )
     flags_compared_at = models.DateTimeField(null=True, help_text="When the flags of all messages were last compared.")
+    recent_flags_at = models.DateTimeField(null=True, help_text="When those of the newest messages were last compared.")
+    flags_below = models.BigIntegerField(
+        null=True, help_text="Where reading the flags of all messages was cut off: at this upstream UID, going down."
+    )
     flags_changed_at = models.DateTimeField(null=True, help_text="When a comparison of flags last found a change.")
     full_wanted = models.BooleanField(
         default=False, help_text="The next comparison trusts no number: every UID and all flags are read."

@@ -22,6 +22,7 @@ class SyncOutcome(models.TextChoices):
     """How a run ended."""
 
     RUNNING = "running", "running"
+    INTERRUPTED = "interrupted", "interrupted: its worker was stopped, the next one goes on"
     COMPLETED = "completed", "in step"
     PARTLY = "partly", "in step except for some mailboxes"
     FAILED = "failed", "failed"
@@ -46,7 +47,7 @@ class SyncRun(models.Model):
 
     account = models.ForeignKey("mailcache.Account", on_delete=models.CASCADE, related_name="sync_runs", db_index=False)
     kind = models.CharField(max_length=10, choices=SyncKind)
-    outcome = models.CharField(max_length=10, choices=SyncOutcome, default=SyncOutcome.RUNNING)
+    outcome = models.CharField(max_length=15, choices=SyncOutcome, default=SyncOutcome.RUNNING)
     reason = models.TextField(blank=True)
     started_at = models.DateTimeField(default=timezone.now)
     heartbeat_at = models.DateTimeField(default=timezone.now)

@@ -29,6 +29,7 @@ class Kind(Enum):
     UNSUBSCRIBE = "unsubscribe"
 
 
+_NO_DELTA = FlagDelta()
 _NAME_KINDS = frozenset({Kind.CREATE, Kind.DELETE, Kind.RENAME, Kind.SUBSCRIBE, Kind.UNSUBSCRIBE})
 _SOURCE_KINDS = frozenset({Kind.STORE, Kind.COPY, Kind.MOVE, Kind.EXPUNGE})
 
@@ -47,7 +48,7 @@ class Queued:
     target_id: int | None = None
     remote_id: int | None = None
     depends_on_id: int | None = None
-    delta: FlagDelta = FlagDelta()
+    delta: FlagDelta = _NO_DELTA
     ready: bool = True
     sent: bool = False
     has_place: bool = True

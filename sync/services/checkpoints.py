@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,53 +12,164 @@ from django.utils import timezone
 
 from mailcache.models import Mailbox, MailboxRole
 from mailcache.services import leases
+from mailcache.services.ingest_skeleton import set_upstream_uidvalidity
 from mailcache.services.leases import Fence
+from mailcache.wire.number_set import MAX_NUMBER, NumberSet
+from sync.flag_polling import FlagScope
+from sync.guards import MOST_RENUMBERINGS, FirstSight, renumberings
 from sync.models import Checkpoint
+from sync.tiers import UpstreamState
 
 
 @dataclass(frozen=True, slots=True)
-class UpstreamState:
-    """What SELECT or EXAMINE said of a mailbox."""
+class Finding:
+    """What one comparison did with flags and deletions. Its numbers are kept only where nothing is ``trouble``."""
 
-    uidvalidity: int
-    uidnext: int | None
-    highestmodseq: int | None
-    exists: int
+    flags: FlagScope = FlagScope.NONE
+    """Whose flags agree with the upstream's now."""
+    flags_changed: bool = False
+    held_back: Collection[int] = ()
+    """Upstream UIDs of a mass deletion that has to be seen once more."""
+    trouble: str = ""
+    """Why not everything could be taken over."""
 
 
 @transaction.atomic
 def note_compared(
-    *,
-    fence: Fence,
-    before: Checkpoint,
-    state: UpstreamState,
-    compared_at: datetime,
-    seen_empty: bool = False,
-    trouble: str = "",
+    *, fence: Fence, before: Checkpoint, state: UpstreamState, compared_at: datetime, finding: Finding | None = None
 ) -> None:
     """Note a finished comparison. ``before`` is the checkpoint as read before it; a newer want of the mailbox stays.
 
-    With ``seen_empty`` nothing was taken over, with ``trouble`` not everything: the upstream's numbers stay as they
-    were.
+    Where deletions were held back or something was left out the upstream's numbers stay as they were: what they would
+    claim is not here.
     """
     leases.check(fence)
+    finding = finding or Finding()
     values: dict[str, object] = {
         "compared_at": compared_at,
-        "failures": before.failures + 1 if trouble else 0,
-        "reason": trouble,
+        "failures": before.failures + 1 if finding.trouble else 0,
+        "reason": finding.trouble or _reason(finding),
         "retry_at": None,
-        "seen_empty_at": (before.seen_empty_at or compared_at) if seen_empty else None,
+        **_flag_dates(before, finding, compared_at),
+        **_held_back(before, finding, compared_at),
     }
-    if not seen_empty and not trouble:
-        values |= {
-            "uidvalidity": state.uidvalidity,
-            "uidnext": state.uidnext,
-            "highestmodseq": state.highestmodseq,
-            "exists": state.exists,
-        }
+    if not finding.trouble and not finding.held_back:
+        values |= _numbers(before, state)
     rows = Checkpoint.objects.filter(pk=before.pk)
     rows.update(**values)
     rows.filter(wanted_at=before.wanted_at).update(wanted_at=None)
+
+
+def _numbers(before: Checkpoint, state: UpstreamState) -> dict[str, object]:
+    same = before.uidvalidity == state.uidvalidity
+    # A connection without CONDSTORE tells none; the one of the last that did stays good to read from (quirk 45).
+    modseq = state.highestmodseq or (before.highestmodseq if same else None)
+    values: dict[str, object] = {
+        "uidvalidity": state.uidvalidity,
+        # An upstream that tells none told nothing of an empty mailbox (quirk 38).
+        "uidnext": state.uidnext or (before.uidnext if same else None) or 1,
+        "highestmodseq": modseq,
+        "older_highestmodseq": before.highestmodseq if same else None,
+        "exists": state.exists,
+    }
+    if before.full_wanted:
+        values["full_wanted"] = False
+    return values
+
+
+def _flag_dates(before: Checkpoint, finding: Finding, compared_at: datetime) -> dict[str, object]:
+    dates: dict[str, object] = {}
+    if finding.flags_changed or (finding.flags == FlagScope.ALL and before.flags_changed_at is None):
+        dates["flags_changed_at"] = compared_at
+    if finding.flags >= FlagScope.RECENT:
+        dates["recent_flags_at"] = compared_at
+    if finding.flags == FlagScope.ALL:
+        dates |= {"flags_compared_at": compared_at, "flags_below": None}
+    return dates
+
+
+def _held_back(before: Checkpoint, finding: Finding, seen_at: datetime) -> dict[str, object]:
+    if not finding.held_back:
+        return {"gone_uids": "", "gone_seen_at": None, "gone_confirmed": False}
+    uids = NumberSet.from_numbers(finding.held_back)
+    first = first_sight(before)
+    if first is not None and not first.uids - uids:
+        return {}
+    return {"gone_uids": str(uids), "gone_seen_at": seen_at}
+
+
+def first_sight(checkpoint: Checkpoint) -> FirstSight | None:
+    """Return the mass deletion that is held back in this mailbox, if any."""
+    if checkpoint.gone_seen_at is None:
+        return None
+    return FirstSight(NumberSet.parse(checkpoint.gone_uids, max_ranges=MAX_NUMBER), checkpoint.gone_seen_at)
+
+
+def _reason(finding: Finding) -> str:
+    if not finding.held_back:
+        return ""
+    return (
+        f"{len(finding.held_back)} messages are gone at once: they stay until that is seen a second time or confirmed"
+    )
+
+
+@transaction.atomic
+def begin_numbering(*, fence: Fence, before: Checkpoint, mailbox: Mailbox, state: UpstreamState, held: int) -> bool:
+    """Take over a UIDVALIDITY that is not the checkpoint's; False where the upstream changes it too often.
+
+    What the checkpoint says of the earlier numbering goes. HIGHESTMODSEQ as it is before the first message is read is
+    kept: a comparison that is cut off goes on with what changed since. Not where messages of this numbering are here
+    (``held``) from an earlier time.
+    """
+    leases.check(fence)
+    values: dict[str, object] = {}
+    if mailbox.upstream_uidvalidity not in (None, state.uidvalidity):
+        now = timezone.now()
+        changes = renumberings(before.uidvalidity_changes, before.uidvalidity_changed_at, now=now)
+        if changes > MOST_RENUMBERINGS:
+            return False
+        values = {"uidvalidity_changes": changes, "uidvalidity_changed_at": now}
+    values |= {
+        "uidvalidity": state.uidvalidity,
+        "uidnext": None,
+        "exists": None,
+        "highestmodseq": None if held else state.highestmodseq,
+        "older_highestmodseq": None,
+        "flags_compared_at": None,
+        "recent_flags_at": None,
+        "flags_below": None,
+    }
+    set_upstream_uidvalidity(fence=fence, mailbox_id=mailbox.pk, uidvalidity=state.uidvalidity)
+    _write(before, values)
+    mailbox.upstream_uidvalidity = state.uidvalidity
+    return True
+
+
+@transaction.atomic
+def note_flags_below(*, fence: Fence, before: Checkpoint, uid: int) -> None:
+    """Note that the flags of all messages from this upstream UID up have been read, so that the rest can follow."""
+    leases.check(fence)
+    Checkpoint.objects.filter(pk=before.pk).update(flags_below=uid)
+
+
+@transaction.atomic
+def begin_full(*, fence: Fence, before: Checkpoint) -> None:
+    """Note that a comparison of everything has begun: flags that were read before do not count for it."""
+    leases.check(fence)
+    _write(before, {"flags_compared_at": None, "flags_below": None})
+
+
+def _write(checkpoint: Checkpoint, values: Mapping[str, object]) -> None:
+    for name, value in values.items():
+        setattr(checkpoint, name, value)
+    checkpoint.save(update_fields=list(values))
+
+
+@transaction.atomic
+def confirm_deletion(*, fence: Fence, before: Checkpoint) -> None:
+    """Note that the mass deletion which was held back is meant; holds until a comparison has finished."""
+    leases.check(fence)
+    _write(before, {"gone_confirmed": True})
 
 
 @transaction.atomic

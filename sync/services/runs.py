@@ -7,7 +7,8 @@ its end that it is not the last word.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -46,6 +47,12 @@ class Counters:
         return cls(*(getattr(run, name) for name in cls.__slots__))
 
 
+def total(parts: Iterable[Counters]) -> Counters:
+    """Return the sum of several counters."""
+    rows = [astuple(part) for part in parts]
+    return Counters(*(sum(column) for column in zip(*rows, strict=True)))
+
+
 @transaction.atomic
 def begin_slice(*, fence: Fence, full: bool, now: datetime) -> SyncRun:
     """Continue the account's open run, or begin one; ``full``, or being due, makes it compare all mailboxes anew."""
@@ -61,6 +68,7 @@ def begin_slice(*, fence: Fence, full: bool, now: datetime) -> SyncRun:
         run = SyncRun(account=account, kind=SyncKind.FULL if asked else SyncKind.CHANGED, compare_since=now)
     elif asked or (run.kind == SyncKind.FULL and run.claim != account.next_sync_at):
         run.kind, run.compare_since, run.listed_at = SyncKind.FULL, now, None
+    run.outcome, run.reason = SyncOutcome.RUNNING, ""
     run.claim = account.next_sync_at
     if run.kind == SyncKind.FULL:
         run.claim = now + CLAIM
@@ -84,6 +92,52 @@ def beat(*, run: SyncRun, counters: Counters, remaining: int | None = None, clai
     SyncRun.objects.filter(pk=run.pk).update(
         heartbeat_at=now, claim=run.claim, bodies_remaining=run.bodies_remaining, **asdict(counters)
     )
+
+
+@transaction.atomic
+def note_trouble(*, fence: Fence, run: SyncRun, reason: str) -> None:
+    """Show at once that something of a run failed, though the run goes on (field note 29)."""
+    leases.check(fence)
+    SyncRun.objects.filter(pk=run.pk, finished_at__isnull=True).update(reason=reason[:2000])
+
+
+@transaction.atomic
+def interrupt_run(*, fence: Fence, run: SyncRun, counters: Counters, reason: str) -> None:
+    """Note that the worker of a run was stopped; the account is due at once, so that the next worker goes on."""
+    beat(run=run, counters=counters, claim_for=timedelta())
+    leases.check(fence)
+    SyncRun.objects.filter(pk=run.pk).update(outcome=SyncOutcome.INTERRUPTED, reason=reason)
+
+
+@transaction.atomic
+def postpone_slice(*, account_id: int, until: datetime, full: bool) -> None:
+    """Have the next slice of an account begin at ``until``: it could not begin now, through no fault of anybody.
+
+    What was asked for stays asked for; a run that is under way goes on where it was.
+    """
+    account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
+    run = SyncRun.objects.open().filter(account=account).first()
+    is_continued = run is not None and run.kind == SyncKind.FULL and run.claim == account.next_sync_at
+    if not full and not is_continued:
+        return
+    Account.objects.filter(pk=account.pk).update(next_sync_at=until)
+    if is_continued and not full:
+        SyncRun.objects.open().filter(account=account).update(claim=until)
+
+
+@transaction.atomic
+def move_claims(*, dates: Mapping[int, datetime], claim: datetime) -> set[int]:
+    """Give the open runs whose claim has lapsed a new one; returns their accounts.
+
+    ``dates`` are the accounts' next dates as they were: where a run had set it, nobody has asked for a sync since.
+    """
+    lapsed = [
+        run
+        for run in SyncRun.objects.open().filter(account__in=list(dates), kind=SyncKind.FULL)
+        if run.claim == dates[run.account_id]
+    ]
+    SyncRun.objects.filter(pk__in=[run.pk for run in lapsed]).update(claim=claim)
+    return {run.account_id for run in lapsed}
 
 
 @transaction.atomic

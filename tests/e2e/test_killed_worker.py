@@ -34,8 +34,10 @@ _STORED = """
     JOIN mailcache_message message ON message.remote_id = remote.id
     WHERE account.address = %s AND message.content_id IS NOT NULL
 """
-# What thirty seconds would do: the lease of a worker that is gone ends.
+# What thirty seconds would do: the lease and the connection slots of a worker that is gone end.
 _END_LEASES = """
+    WITH slots AS (DELETE FROM sync_connectionslot
+                   WHERE account_id = (SELECT id FROM mailcache_account WHERE address = %s))
     UPDATE mailcache_lease SET expires_at = clock_timestamp()
     WHERE account_id = (SELECT id FROM mailcache_account WHERE address = %s)
 """
@@ -195,7 +197,7 @@ def _crash(system: System, control: CrashControl, victim: Victim, point: CrashPo
 
 def _resume(system: System, victim: Victim) -> None:
     since = system.now()
-    system.query(_END_LEASES, victim.address)
+    system.query(_END_LEASES, victim.address, victim.address)
     victim.ask_again()
     system.wait_in_step(victim.address, since=since)
 

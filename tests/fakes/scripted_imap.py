@@ -48,7 +48,8 @@ class ScriptedImap:
 
     A list holds one answer for each time the command comes, the last one for ever. A command without an answer is BAD.
     ``DONE`` answers the end of IDLE, ``RESPONSE`` what follows a ``+`` of AUTHENTICATE. ``commands`` records every line
-    without its tag.
+    without its tag. ``number_of_connection`` tells on which connection, from 1, the command came that is
+    being answered.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class ScriptedImap:
         """Set when a connection has ended: where the server hangs, because the client closed it."""
         self._answers = {**(LOGGED_IN if logged_in else {}), **(answers or {})}
         self._counts: dict[str, int] = {}
+        self._current = threading.local()
         self._greeting = greeting
         self._tls = tls
         self._open: list[socket.socket] = []
@@ -90,6 +92,18 @@ class ScriptedImap:
         """Answer a command otherwise from now on."""
         self._answers[name] = answer
 
+    @property
+    def number_of_connection(self) -> int:
+        """The connection whose command is being answered."""
+        number: int = self._current.number
+        return number
+
+    @property
+    def command(self) -> bytes:
+        """The command that is being answered; other connections may have sent others meanwhile."""
+        command: bytes = self._current.command
+        return command
+
     def say(self, data: bytes) -> None:
         """Send something to the client that came last, out of turn."""
         with contextlib.suppress(OSError):
@@ -103,11 +117,12 @@ class ScriptedImap:
                 return
             self.connections += 1
             self._open.append(connection)
-            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            thread = threading.Thread(target=self._serve, args=(connection, self.connections), daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        self._current.number = number
         conversation = _Conversation(connection, self._tls)
         try:
             if conversation.perform(self._greeting, b""):
@@ -130,6 +145,7 @@ class ScriptedImap:
             words = command.decode("latin-1").upper().split(" ")
             name = " ".join(words[:2]) if words[0] == "UID" else words[0]
         self.commands.append(command)
+        self._current.command = command
         return conversation.perform(self._next_answer(name), name.encode())
 
     def _next_answer(self, name: str) -> Answer:

@@ -13,6 +13,13 @@ class OneMailbox(ScriptedImap):
     def __init__(self, count: int) -> None:
         self.messages = {uid: message_bytes(f"number {uid}") for uid in range(1, count + 1)}
         self.uidvalidity: int | None = 7
+        self.uidnext: int | None = count + 1
+        """None leaves it out (Courier)."""
+        self.flags: dict[int, bytes] = {}
+        """Other flags than ``\\Seen``, by UID."""
+        self.dates: dict[int, bytes] = {}
+        self.without_flags: set[int] = set()
+        self.refuses_search_all = False
         self.hidden_from_search: set[int] = set()
         self.says_exists: int | None = None
         self.without_skeleton: set[int] = set()
@@ -35,17 +42,20 @@ class OneMailbox(ScriptedImap):
         return [command for command in self.asked(b"UID FETCH") if b"BODY.PEEK[]" in command]
 
     def _next_answer(self, name: str) -> Answer:
-        command = self.commands[-1]
+        command = self.command
         if name == "LIST":
             return b"".join(b'* LIST () "/" %s\r\n' % mailbox for mailbox in self.mailboxes) + b"{tag} OK done\r\n"
-        if name == "EXAMINE":
+        if name in ("EXAMINE", "SELECT"):
             return self._examine()
+        if name == "UID SEARCH" and self.refuses_search_all:
+            return b"{tag} BAD no such search\r\n"
         if name == "UID SEARCH":
             found = b" ".join(b"%d" % uid for uid in sorted(self.messages.keys() - self.hidden_from_search))
             return b"* SEARCH " + found + b"\r\n{tag} OK done\r\n"
         if name == "UID FETCH":
             uids, _, items = command.split(b" ", 2)[2].partition(b" ")
-            wanted = [uid for uid in self.messages if uid in NumberSet.parse(uids)]
+            named = NumberSet.parse(uids, star=max(self.messages, default=0))
+            wanted = [uid for uid in self.messages if uid in named]
             refuses = self.refuses_headers if b"[HEADER]" in items else self.refuses_skeleton
             if b"BODY.PEEK[]" in items:
                 return self._bodies(wanted)
@@ -55,7 +65,17 @@ class OneMailbox(ScriptedImap):
     def _examine(self) -> bytes:
         exists = len(self.messages) if self.says_exists is None else self.says_exists
         validity = b"" if self.uidvalidity is None else b"* OK [UIDVALIDITY %d] ok\r\n" % self.uidvalidity
-        return b"* %d EXISTS\r\n%s{tag} OK [READ-ONLY] done\r\n" % (exists, validity)
+        uidnext = b"" if self.uidnext is None else b"* OK [UIDNEXT %d] ok\r\n" % self.uidnext
+        return b"* %d EXISTS\r\n%s%s{tag} OK [READ-ONLY] done\r\n" % (exists, validity, uidnext)
+
+    def deliver(self, *, flags: bytes = b"") -> int:
+        """Add a message; returns its UID."""
+        uid = self.uidnext or max(self.messages, default=0) + 1
+        self.messages[uid] = message_bytes(f"number {uid}")
+        self.flags[uid] = flags
+        if self.uidnext is not None:
+            self.uidnext = uid + 1
+        return uid
 
     def _fetch(self, uids: list[int], items: bytes) -> bytes:
         answer = b""
@@ -64,15 +84,18 @@ class OneMailbox(ScriptedImap):
                 continue
             data = self.messages[uid]
             found = [b"UID %d" % uid]
-            if b"FLAGS" in items:
-                found.append(b"FLAGS (\\Seen)")
+            if b"FLAGS" in items and uid not in self.without_flags:
+                found.append(b"FLAGS (%s)" % self.flags.get(uid, b"\\Seen"))
             if b"INTERNALDATE" in items and uid not in self.without_date:
-                found.append(b'INTERNALDATE "17-May-2024 10:30:00 +0200"')
+                found.append(b'INTERNALDATE "%s"' % self.dates.get(uid, b"17-May-2024 10:30:00 +0200"))
             if b"RFC822.SIZE" in items:
                 found.append(b"RFC822.SIZE %d" % len(data))
             if b"HEADER.FIELDS (DATE)" in items:
                 date = b"Date: Fri, 17 May 2024 10:30:00 +0200\r\n\r\n"
                 found.append(b"BODY[HEADER.FIELDS (DATE)] {%d}\r\n%s" % (len(date), date))
+            if b"HEADER.FIELDS (MESSAGE-ID)" in items:
+                field = next(line for line in data.split(b"\r\n") if line.startswith(b"Message-ID")) + b"\r\n\r\n"
+                found.append(b"BODY[HEADER.FIELDS (MESSAGE-ID)] {%d}\r\n%s" % (len(field), field))
             if b"[HEADER]" in items:
                 header = data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
                 found.append(b"BODY[HEADER] {%d}\r\n%s" % (len(header), header))

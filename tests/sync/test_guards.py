@@ -66,7 +66,7 @@ class TestIncompleteAnswers:
         server.messages = kept
         synced(account)
         assert Message.objects.count() == 2
-        assert Checkpoint.objects.get().seen_empty_at is None
+        assert Checkpoint.objects.get().gone_seen_at is None
 
     def test_a_search_that_is_complete_when_asked_again_is_used(self, upstream: Upstream) -> None:
         server, account = upstream(3)

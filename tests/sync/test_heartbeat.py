@@ -60,7 +60,7 @@ def test_the_lease_is_renewed() -> None:
     fence = make_fence(account)
     expires_at = Lease.objects.get().expires_at
     beats: list[int] = []
-    with Heartbeat(fence, on_beat=lambda: beats.append(1), on_lost=lambda: None) as heartbeat:
+    with Heartbeat(fence, on_beat=lambda: beats.append(1), abort=lambda: None) as heartbeat:
         wait_until(lambda: len(beats) > 1)
         assert not heartbeat.must_stop()
     assert Lease.objects.get().expires_at > expires_at
@@ -70,7 +70,7 @@ def test_a_lost_lease_is_told_once() -> None:
     account = make_account()
     fence = make_fence(account)
     lost: list[int] = []
-    with Heartbeat(fence, on_beat=lambda: None, on_lost=lambda: lost.append(1)) as heartbeat:
+    with Heartbeat(fence, on_beat=lambda: None, abort=lambda: lost.append(1)) as heartbeat:
         take_over(account)
         wait_until(heartbeat.must_stop)
     assert lost == [1]
@@ -96,7 +96,7 @@ def test_a_worker_that_waits_for_a_silent_upstream_lets_go_when_its_lease_is_los
 def test_a_paused_account_stops_at_its_next_commit_point(server: OneMailbox) -> None:
     account = make_account(port=server.port)
     fence = make_fence(account)
-    with Heartbeat(fence, on_beat=lambda: None, on_lost=lambda: None) as heartbeat:
+    with Heartbeat(fence, on_beat=lambda: None, abort=lambda: None) as heartbeat:
         accounts.pause_sync(account_id=account.pk, paused=True)
         wait_until(heartbeat.must_stop)
 

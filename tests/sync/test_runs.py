@@ -12,10 +12,11 @@ from mailcache.models import Account, AccountState, AuthMethod, Mailbox, TlsMode
 from mailcache.services import accounts, leases
 from mailcache.services.leases import Fence
 from sync.models import STALE_AFTER, Checkpoint, SyncKind, SyncOutcome, SyncRun
-from sync.scheduling import claim_due
+from sync.scheduling import Due, claim_due
 from sync.services import checkpoints, runs
-from sync.services.checkpoints import UpstreamState
+from sync.services.checkpoints import Finding
 from sync.services.runs import Counters
+from sync.tiers import UpstreamState
 from tests.builders import make_account, make_fence, make_mailboxes
 
 pytestmark = pytest.mark.django_db
@@ -32,6 +33,10 @@ def account() -> Account:
 @pytest.fixture
 def fence(account: Account) -> Fence:
     return make_fence(account)
+
+
+def claimed(now: datetime) -> list[int]:
+    return [due.account_id for due in claim_due(now=now)]
 
 
 def begin(fence: Fence, *, full: bool = False, now: datetime | None = None) -> SyncRun:
@@ -106,8 +111,8 @@ class TestRuns:
     def test_an_account_of_a_dead_worker_becomes_due_by_itself(self, fence: Fence, account: Account) -> None:
         now = timezone.now()
         begin(fence, now=now)
-        assert claim_due(now=now + timedelta(seconds=1)) == []
-        assert claim_due(now=now + timedelta(minutes=1)) == [account.pk]
+        assert claimed(now + timedelta(seconds=1)) == []
+        assert claim_due(now=now + timedelta(minutes=1)) == [Due(account.pk, is_continued=True)]
 
     def test_failure_has_a_reason_and_a_date(self, fence: Fence, account: Account) -> None:
         fail(fence, begin(fence))
@@ -127,7 +132,7 @@ class TestRuns:
             auth_method=AuthMethod.LOGIN,
         )
         fail(fence, run, AccountState.AUTH_FAILED)
-        assert claim_due(now=timezone.now()) == [account.pk]
+        assert claimed(timezone.now()) == [account.pk]
 
     def test_a_worker_that_lost_its_lease_cannot_end_the_run(self, fence: Fence, account: Account) -> None:
         run = begin(fence)
@@ -141,13 +146,13 @@ class TestRuns:
 class TestDue:
     def test_every_account_is_claimed_once(self, account: Account) -> None:
         now = timezone.now()
-        assert claim_due(now=now) == [account.pk]
-        assert claim_due(now=now) == []
-        assert claim_due(now=now + runs.QUEUED_CLAIM) == [account.pk]
+        assert claimed(now) == [account.pk]
+        assert claimed(now) == []
+        assert claimed(now + runs.QUEUED_CLAIM) == [account.pk]
 
     def test_paused_and_refused_accounts_are_left_alone(self, account: Account) -> None:
         accounts.pause_sync(account_id=account.pk, paused=True)
-        assert claim_due(now=timezone.now()) == []
+        assert claimed(timezone.now()) == []
 
 
 class TestCheckpoints:
@@ -184,9 +189,11 @@ class TestCheckpoints:
         checkpoints.note_compared(fence=fence, before=before, state=STATE, compared_at=now)
         empty = UpstreamState(7, 10, None, 0)
         before = checkpoints.checkpoint_of(fence=fence, mailbox_id=inbox.pk)
-        checkpoints.note_compared(fence=fence, before=before, state=empty, compared_at=now, seen_empty=True)
+        finding = Finding(held_back=[5, 6, 7])
+        checkpoints.note_compared(fence=fence, before=before, state=empty, compared_at=now, finding=finding)
         after = Checkpoint.objects.get()
-        assert (after.exists, after.seen_empty_at) == (3, now)
+        assert (after.exists, after.gone_seen_at, after.gone_uids) == (3, now, "5:7")
+        assert "3 messages" in after.reason
 
     def test_a_failed_mailbox_is_left_alone_for_a_while(self, fence: Fence, inbox: Mailbox) -> None:
         checkpoints.want_inbox(account_id=fence.account_id)

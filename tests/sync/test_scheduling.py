@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -48,6 +49,10 @@ def broker_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(current_app, "send_task", send_task)
 
 
+def claimed(now: datetime) -> list[int]:
+    return [due.account_id for due in scheduling.claim_due(now=now)]
+
+
 def make_inbox(account: Account) -> None:
     (inbox,) = make_mailboxes(make_fence(account))
     Mailbox.objects.filter(pk=inbox.pk).update(role="inbox")
@@ -90,7 +95,7 @@ def test_without_a_broker_a_request_stays_in_the_database(
     with django_capture_on_commit_callbacks(execute=True):
         scheduling.request_sync(account_id=account.pk)
     assert not scheduling.enqueue(account.pk, full=True)
-    assert scheduling.claim_due(now=timezone.now()) == [account.pk]
+    assert claimed(timezone.now()) == [account.pk]
 
 
 def test_wants_whose_message_was_lost_are_enqueued_again(account: Account, sent: list[tuple[int, bool, str]]) -> None:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("mailcache", "0003_sync_engine"),
+        ("mailcache", "0004_connections"),
     ]
 
     operations = [
