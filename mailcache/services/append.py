@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 
 from mailcache.errors import NoSuchMailbox, OverQuota
-from mailcache.flags import FlagSet
+from mailcache.flags import FlagDelta, FlagSet
 from mailcache.journal import LockedMailbox, lock_mailbox, write_change
 from mailcache.mime.parsed import ParsedMessage, parse_message
 from mailcache.models import MutationKind, Segment
@@ -19,6 +19,7 @@ from mailcache.segments import StoredSegment, store_segment_file
 from mailcache.services.contents import NewContent, add_or_share_contents, note_dead_bytes
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
 from mailcache.services.rows import count_appeared, execute, fetch_all, keyword_column, zone_minutes
+from mailcache.services.selected_messages import identity_of
 from mailcache.spool import SpooledLiteral
 from mailcache.wire.number_set import NumberSet
 
@@ -99,8 +100,14 @@ def append_messages(*, user_id: int, mailbox_id: int, messages: Sequence[Appende
     uids = list(range(locked.uidnext, locked.uidnext + len(messages)))
     message_ids = _add(locked, messages, uids, content_ids)
     rows = [
-        NewMutation(message_id, content_id=content_id)
-        for message_id, content_id in zip(message_ids, content_ids, strict=True)
+        NewMutation(
+            message_id,
+            content_id=content_id,
+            # As they are now: what clients change later is queued behind.
+            delta=FlagDelta(add=message.flags),
+            arguments=identity_of(message.parsed.size, message.internal_date),
+        )
+        for message_id, content_id, message in zip(message_ids, content_ids, messages, strict=True)
     ]
     queue_mutations(
         account_id=account_id, kind=MutationKind.APPEND, mailbox_id=locked.id, target_id=locked.id, rows=rows

@@ -55,6 +55,8 @@ def store_flags(
         if after != message.flags:
             changes[message.uid] = (message.flags, after)
             written[message.id] = after
+            if message.is_only_here:
+                continue
             queued.append(NewMutation(message.id, message.source_remote_id, message.creator_id, delta=delta))
     refused = NumberSet.from_numbers(modified)
     if not changes:

@@ -51,7 +51,7 @@ def delete_mailbox(*, user_id: int, mailbox_id: int) -> None:
     mailbox.messages = mailbox.unseen = mailbox.deleted = mailbox.bytes = 0
     mailbox.highestmodseq += 1
     mailbox.save(update_fields=["deleted_at", "messages", "unseen", "deleted", "bytes", "highestmodseq"])
-    _queue(mailbox, MutationKind.DELETE)
+    _queue(mailbox, MutationKind.DELETE, {"name": mailbox.name})
     transaction.on_commit(partial(announce, mailbox.pk, mailbox.highestmodseq))
 
 
@@ -94,7 +94,7 @@ def _create(account: Account, name: str, role: MailboxRole) -> Mailbox:
     mailbox = Mailbox.objects.create(
         account=account, name=name, role=role, uidvalidity=next_uidvalidity(account), upstream_name=None
     )
-    _queue(mailbox, MutationKind.CREATE, {"role": role.value} if role else {})
+    _queue(mailbox, MutationKind.CREATE, {"name": name, "role": role.value})
     return mailbox
 
 
@@ -131,5 +131,5 @@ def _lock_mailbox(user_id: int, mailbox_id: int) -> Mailbox:
 
 def _queue(mailbox: Mailbox, kind: MutationKind, arguments: dict[str, str] | None = None) -> None:
     queue_mutations(
-        account_id=mailbox.account_id, kind=kind, mailbox_id=mailbox.pk, rows=[NewMutation()], arguments=arguments
+        account_id=mailbox.account_id, kind=kind, mailbox_id=mailbox.pk, rows=[NewMutation(arguments=arguments or {})]
     )

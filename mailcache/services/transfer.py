@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from mailcache.errors import InvalidValue, NoSuchMailbox
+from mailcache.flags import FlagDelta
 from mailcache.journal import LockedMailbox, lock_mailbox, write_change
 from mailcache.models import MutationKind
 from mailcache.services.expunge import delete_messages
@@ -101,11 +102,7 @@ def _transfer(
         "uids": uids,
     }
     new_ids = [new_id for (new_id,) in fetch_all(_COPY, parameters)]
-    rows = [
-        NewMutation(new_id, message.source_remote_id, message.creator_id, message.content_id)
-        for new_id, message in zip(new_ids, messages, strict=True)
-    ]
-    queue_mutations(account_id=source.account_id, kind=kind, mailbox_id=source.id, target_id=target.id, rows=rows)
+    _queue(source, target, list(zip(new_ids, messages, strict=True)), kind)
     write_change(
         target,
         appeared=NumberSet.from_numbers(uids),
@@ -113,3 +110,31 @@ def _transfer(
         counters=count_appeared([message.flags for message in messages], (message.size for message in messages)),
     )
     return TransferResult(target.uidvalidity, [message.uid for message in messages], uids), new_ids
+
+
+def _queue(
+    source: LockedMailbox, target: LockedMailbox, pairs: Sequence[tuple[int, SelectedMessage]], kind: MutationKind
+) -> None:
+    """Queue what makes the new messages appear upstream; one that is only here goes there from here."""
+    transfers = [
+        NewMutation(
+            new_id, message.source_remote_id, message.creator_id, message.content_id, arguments=message.identity
+        )
+        for new_id, message in pairs
+        if not message.is_only_here
+    ]
+    appends = [
+        NewMutation(
+            new_id,
+            content_id=message.content_id,
+            delta=FlagDelta(add=message.flags),
+            arguments=message.identity,
+        )
+        for new_id, message in pairs
+        if message.is_only_here
+    ]
+    account_id = source.account_id
+    queue_mutations(account_id=account_id, kind=kind, mailbox_id=source.id, target_id=target.id, rows=transfers)
+    queue_mutations(
+        account_id=account_id, kind=MutationKind.APPEND, mailbox_id=target.id, target_id=target.id, rows=appends
+    )
