@@ -4,25 +4,28 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('mailcache', '0005_writes'),
+        ("mailcache", "0005_writes"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='account',
-            name='next_replay_at',
-            field=models.DateTimeField(editable=False, help_text='Replay leaves the upstream alone until then.', null=True),
+            model_name="account",
+            name="next_replay_at",
+            field=models.DateTimeField(
+                editable=False, help_text="Replay leaves the upstream alone until then.", null=True
+            ),
         ),
         migrations.AddField(
-            model_name='account',
-            name='replay_failures',
-            field=models.PositiveIntegerField(default=0, editable=False, help_text='Replays in a row that found no way to the upstream.'),
+            model_name="account",
+            name="replay_failures",
+            field=models.PositiveIntegerField(
+                default=0, editable=False, help_text="Replays in a row that found no way to the upstream."
+            ),
         ),
         migrations.AddField(
-            model_name='account',
-            name='replay_reason',
+            model_name="account",
+            name="replay_reason",
             field=models.TextField(blank=True, editable=False),
         ),
     ]

@@ -18,6 +18,7 @@ from mailcache.models import MutationKind, Segment
 from mailcache.segments import StoredSegment, store_segment_file
 from mailcache.services.contents import NewContent, add_or_share_contents, note_dead_bytes
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
+from mailcache.services.recovered import check_not_recovered
 from mailcache.services.rows import count_appeared, execute, fetch_all, keyword_column, zone_minutes
 from mailcache.services.selected_messages import identity_of
 from mailcache.spool import SpooledLiteral
@@ -31,7 +32,7 @@ _RESERVE = """
     WHERE id = %(account)s AND (%(bytes)s <= 0 OR used_bytes + %(bytes)s <= quota_bytes)
 """
 _ACCOUNT_OF = """
-    SELECT mailbox.account_id FROM mailcache_mailbox AS mailbox
+    SELECT mailbox.account_id, mailbox.name FROM mailcache_mailbox AS mailbox
     JOIN mailcache_account AS account ON account.id = mailbox.account_id
     WHERE mailbox.id = %(mailbox)s AND account.user_id = %(user)s
 """
@@ -122,7 +123,8 @@ def _reserve(user_id: int, mailbox_id: int, size: int) -> int:
     owner = fetch_all(_ACCOUNT_OF, {"mailbox": mailbox_id, "user": user_id})
     if not owner:
         raise NoSuchMailbox("no such mailbox")
-    ((account_id,),) = owner
+    ((account_id, name),) = owner
+    check_not_recovered(name)
     if not execute(_RESERVE, {"account": account_id, "bytes": size}):
         raise OverQuota("the account's quota is used up")
     return int(account_id)

@@ -13,6 +13,7 @@ from mailcache.models import Account, Mailbox, MailboxRole, MutationKind
 from mailcache.names import DELIMITER, INBOX, check_new_name
 from mailcache.services.ingest_list import next_uidvalidity
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
+from mailcache.services.recovered import check_not_recovered
 from mailcache.services.rows import execute
 from mailcache.services.transfer import move_messages
 from mailcache.wire.number_set import NumberSet
@@ -126,6 +127,7 @@ def _lock_mailbox(user_id: int, mailbox_id: int) -> Mailbox:
     mailbox = rows.select_for_update(no_key=True, of=("self",)).filter(pk=mailbox_id).first()
     if mailbox is None:
         raise NoSuchMailbox("no such mailbox")
+    check_not_recovered(mailbox.name)
     return mailbox
 
 

@@ -10,9 +10,10 @@ from django.db import transaction
 from mailcache.errors import InvalidValue, NoSuchMailbox
 from mailcache.flags import FlagDelta
 from mailcache.journal import LockedMailbox, lock_mailbox, write_change
-from mailcache.models import MutationKind
+from mailcache.models import Mailbox, MutationKind
 from mailcache.services.expunge import delete_messages
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
+from mailcache.services.recovered import check_not_recovered, forget_refused
 from mailcache.services.rows import count_appeared, execute, fetch_all
 from mailcache.services.selected_messages import SelectedMessage, select_messages
 from mailcache.wire.number_set import NumberSet
@@ -74,6 +75,7 @@ def move_messages(*, user_id: int, mailbox_id: int, target_id: int, uids: Number
             "old": [message.id for message in messages],
             "new": new_ids,
         }
+        forget_refused(source, [message.id for message in messages])
         execute(_CARRY, parameters)
         delete_messages(source, messages)
     return result
@@ -85,6 +87,7 @@ def _lock_both(user_id: int, mailbox_id: int, target_id: int) -> tuple[LockedMai
     source, target = locked[mailbox_id], locked[target_id]
     if source.account_id != target.account_id:
         raise NoSuchMailbox("the mailbox belongs to another account")
+    check_not_recovered(Mailbox.objects.values_list("name", flat=True).get(pk=target_id))
     return source, target
 
 
