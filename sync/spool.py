@@ -16,11 +16,11 @@ class FetchedBody:
     data: bytes | SpooledLiteral
 
     @property
-    def head(self) -> bytes:
-        """The beginning, at most ``HEAD_BYTES``."""
-        return self.data.head if isinstance(self.data, SpooledLiteral) else self.data[:HEAD_BYTES]
-
-    @property
     def size(self) -> int:
         """Octets."""
         return self.data.size if isinstance(self.data, SpooledLiteral) else len(self.data)
+
+    @property
+    def head(self) -> bytes:
+        """The beginning, at most ``HEAD_BYTES``."""
+        return self.data.head if isinstance(self.data, SpooledLiteral) else self.data[:HEAD_BYTES]

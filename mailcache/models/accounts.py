@@ -52,6 +52,10 @@ class AccountQuerySet(models.QuerySet["Account"]):
         """Accounts that belong to this user."""
         return self.filter(user_id=user_id)
 
+    def replayable(self) -> AccountQuerySet:
+        """Accounts whose local changes may be replayed: not paused, and credentials not known to be refused."""
+        return self.filter(replay_paused=False, user__is_active=True).exclude(state=AccountState.AUTH_FAILED)
+
     def syncable(self) -> AccountQuerySet:
         """Accounts that a sync may work on: not paused, and credentials not known to be refused."""
         return self.filter(sync_paused=False, user__is_active=True).exclude(state=AccountState.AUTH_FAILED)
@@ -87,6 +91,13 @@ class Account(models.Model):
     last_synced_at = models.DateTimeField(null=True, editable=False)
     sync_paused = models.BooleanField(default=False)
     replay_paused = models.BooleanField(default=False)
+    replay_failures = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Replays in a row that found no way to the upstream."
+    )
+    next_replay_at = models.DateTimeField(
+        null=True, editable=False, help_text="Replay leaves the upstream alone until then."
+    )
+    replay_reason = models.TextField(blank=True, editable=False)
 
     quota_bytes = models.BigIntegerField(default=_default_quota)
     used_bytes = models.BigIntegerField(default=0, editable=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mailcache.names import ACCOUNTS, DELIMITER
+from mailcache.names import ACCOUNTS, DELIMITER, RECOVERED
 from mailcache.reads.pool import Pool
 
 _COLUMNS = """
@@ -21,7 +21,11 @@ _FROM = """
     WHERE "user".id = %(user)s AND (%(account)s::bigint IS NULL OR account.id = %(account)s)
       AND mailbox.deleted_at IS NULL
 """
-_LIST = f"SELECT {_COLUMNS} {_FROM} ORDER BY account.id, mailbox.name"
+# The mailbox of refused messages is there for as long as there are any.
+_LIST = f"""
+    SELECT {_COLUMNS} {_FROM} AND (mailbox.name <> '{RECOVERED}' OR mailbox.messages > 0)
+    ORDER BY account.id, mailbox.name
+"""
 _FIND = f"SELECT {_COLUMNS} {_FROM} AND mailbox.name = %(name)s"
 
 _OWNERS = """

@@ -11,14 +11,16 @@ from typing import Any
 from django.db import transaction
 
 from mailcache.errors import NoSuchMailbox, OverQuota
-from mailcache.flags import FlagSet
+from mailcache.flags import FlagDelta, FlagSet
 from mailcache.journal import LockedMailbox, lock_mailbox, write_change
 from mailcache.mime.parsed import ParsedMessage, parse_message
 from mailcache.models import MutationKind, Segment
 from mailcache.segments import StoredSegment, store_segment_file
 from mailcache.services.contents import NewContent, add_or_share_contents, note_dead_bytes
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
+from mailcache.services.recovered import check_not_recovered
 from mailcache.services.rows import count_appeared, execute, fetch_all, keyword_column, zone_minutes
+from mailcache.services.selected_messages import identity_of
 from mailcache.spool import SpooledLiteral
 from mailcache.wire.number_set import NumberSet
 
@@ -30,7 +32,7 @@ _RESERVE = """
     WHERE id = %(account)s AND (%(bytes)s <= 0 OR used_bytes + %(bytes)s <= quota_bytes)
 """
 _ACCOUNT_OF = """
-    SELECT mailbox.account_id FROM mailcache_mailbox AS mailbox
+    SELECT mailbox.account_id, mailbox.name FROM mailcache_mailbox AS mailbox
     JOIN mailcache_account AS account ON account.id = mailbox.account_id
     WHERE mailbox.id = %(mailbox)s AND account.user_id = %(user)s
 """
@@ -99,8 +101,14 @@ def append_messages(*, user_id: int, mailbox_id: int, messages: Sequence[Appende
     uids = list(range(locked.uidnext, locked.uidnext + len(messages)))
     message_ids = _add(locked, messages, uids, content_ids)
     rows = [
-        NewMutation(message_id, content_id=content_id)
-        for message_id, content_id in zip(message_ids, content_ids, strict=True)
+        NewMutation(
+            message_id,
+            content_id=content_id,
+            # As they are now: what clients change later is queued behind.
+            delta=FlagDelta(add=message.flags),
+            arguments=identity_of(message.parsed.size, message.internal_date),
+        )
+        for message_id, content_id, message in zip(message_ids, content_ids, messages, strict=True)
     ]
     queue_mutations(
         account_id=account_id, kind=MutationKind.APPEND, mailbox_id=locked.id, target_id=locked.id, rows=rows
@@ -115,7 +123,8 @@ def _reserve(user_id: int, mailbox_id: int, size: int) -> int:
     owner = fetch_all(_ACCOUNT_OF, {"mailbox": mailbox_id, "user": user_id})
     if not owner:
         raise NoSuchMailbox("no such mailbox")
-    ((account_id,),) = owner
+    ((account_id, name),) = owner
+    check_not_recovered(name)
     if not execute(_RESERVE, {"account": account_id, "bytes": size}):
         raise OverQuota("the account's quota is used up")
     return int(account_id)

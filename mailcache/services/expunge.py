@@ -10,6 +10,7 @@ from mailcache.flags import SystemFlag
 from mailcache.journal import LockedMailbox, lock_mailbox, write_change
 from mailcache.models import MutationKind
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
+from mailcache.services.recovered import forget_refused
 from mailcache.services.rows import count_expunged, execute
 from mailcache.services.selected_messages import SelectedMessage, select_messages
 from mailcache.wire.number_set import NumberSet
@@ -42,8 +43,20 @@ def expunge_messages(*, user_id: int, mailbox_id: int, uids: NumberSet = _EVERYT
 
 def remove_selected(locked: LockedMailbox, gone: Sequence[SelectedMessage]) -> NumberSet:
     """Remove messages of a locked mailbox, and queue their removal upstream, in the caller's transaction."""
-    rows = [NewMutation(None, message.source_remote_id, message.creator_id) for message in gone]
+    rows = [
+        NewMutation(
+            None,
+            message.source_remote_id,
+            message.creator_id,
+            # Before it goes upstream it is compared with what is known of it here.
+            message.content_id,
+            arguments=message.identity,
+        )
+        for message in gone
+        if not message.is_only_here
+    ]
     queue_mutations(account_id=locked.account_id, kind=MutationKind.EXPUNGE, mailbox_id=locked.id, rows=rows)
+    forget_refused(locked, [message.id for message in gone])
     execute(_FORGET, {**_which(locked, gone), "store": MutationKind.STORE.value})
     return delete_messages(locked, gone)
 

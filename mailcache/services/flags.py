@@ -103,6 +103,8 @@ def _queue(
     """
     by_mailbox: dict[int, list[NewMutation]] = {}
     for one in messages:
+        if one.is_only_here:
+            continue
         origin = origins.get(one.remote_id)
         message_id, mailbox_id = (origin.message_id, origin.mailbox_id) if origin else (one.id, locked.id)
         row = NewMutation(message_id, one.source_remote_id, one.creator_id, delta=store.delta(one.flags))

@@ -13,6 +13,7 @@ from mailcache.models import Account, Mailbox, MailboxRole, MutationKind
 from mailcache.names import DELIMITER, INBOX, check_new_name
 from mailcache.services.ingest_list import next_uidvalidity
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
+from mailcache.services.recovered import check_not_recovered
 from mailcache.services.rows import execute
 from mailcache.services.transfer import move_messages
 from mailcache.wire.number_set import NumberSet
@@ -51,7 +52,7 @@ def delete_mailbox(*, user_id: int, mailbox_id: int) -> None:
     mailbox.messages = mailbox.unseen = mailbox.deleted = mailbox.bytes = 0
     mailbox.highestmodseq += 1
     mailbox.save(update_fields=["deleted_at", "messages", "unseen", "deleted", "bytes", "highestmodseq"])
-    _queue(mailbox, MutationKind.DELETE)
+    _queue(mailbox, MutationKind.DELETE, {"name": mailbox.name})
     transaction.on_commit(partial(announce, mailbox.pk, mailbox.highestmodseq))
 
 
@@ -94,7 +95,7 @@ def _create(account: Account, name: str, role: MailboxRole) -> Mailbox:
     mailbox = Mailbox.objects.create(
         account=account, name=name, role=role, uidvalidity=next_uidvalidity(account), upstream_name=None
     )
-    _queue(mailbox, MutationKind.CREATE, {"role": role.value} if role else {})
+    _queue(mailbox, MutationKind.CREATE, {"name": name, "role": role.value})
     return mailbox
 
 
@@ -126,10 +127,11 @@ def _lock_mailbox(user_id: int, mailbox_id: int) -> Mailbox:
     mailbox = rows.select_for_update(no_key=True, of=("self",)).filter(pk=mailbox_id).first()
     if mailbox is None:
         raise NoSuchMailbox("no such mailbox")
+    check_not_recovered(mailbox.name)
     return mailbox
 
 
 def _queue(mailbox: Mailbox, kind: MutationKind, arguments: dict[str, str] | None = None) -> None:
     queue_mutations(
-        account_id=mailbox.account_id, kind=kind, mailbox_id=mailbox.pk, rows=[NewMutation()], arguments=arguments
+        account_id=mailbox.account_id, kind=kind, mailbox_id=mailbox.pk, rows=[NewMutation(arguments=arguments or {})]
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+from django.db import transaction
 
 from mailcache.flags import FlagDelta
 from mailcache.models import MutationKind, MutationState
 from mailcache.services.rows import execute
+from mailcache.signals import announce_mutations
 
 _QUEUE = """
     INSERT INTO mailcache_mutation (
@@ -18,12 +22,13 @@ _QUEUE = """
         arguments, state, noted, attempts, next_try_at, last_error, created_at)
     SELECT %(account)s, %(mailbox)s, %(target)s, message_id, remote_id, depends_on_id, content_id, %(kind)s,
            add_flags, string_to_array(add_keywords, ' '), remove_flags, string_to_array(remove_keywords, ' '),
-           %(arguments)s, %(state)s, '{}', 0, now(), '', now()
+           arguments::jsonb, %(state)s, '{}', 0, now(), '', now()
     FROM unnest(
         %(messages)s::bigint[], %(remotes)s::bigint[], %(depends)s::bigint[], %(contents)s::bigint[],
-        %(add)s::smallint[], %(add_keywords)s::text[], %(remove)s::smallint[], %(remove_keywords)s::text[]
+        %(add)s::smallint[], %(add_keywords)s::text[], %(remove)s::smallint[], %(remove_keywords)s::text[],
+        %(arguments)s::text[]
     ) WITH ORDINALITY AS row (message_id, remote_id, depends_on_id, content_id,
-                              add_flags, add_keywords, remove_flags, remove_keywords, position)
+                              add_flags, add_keywords, remove_flags, remove_keywords, arguments, position)
     ORDER BY position
 """
 _NO_DELTA = FlagDelta()
@@ -38,6 +43,7 @@ class NewMutation:
     depends_on_id: int | None = None
     content_id: int | None = None
     delta: FlagDelta = _NO_DELTA
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def queue_mutations(
@@ -47,9 +53,8 @@ def queue_mutations(
     mailbox_id: int | None,
     rows: Sequence[NewMutation],
     target_id: int | None = None,
-    arguments: Mapping[str, Any] | None = None,
 ) -> None:
-    """Queue mutations of one kind, in order, in the caller's transaction."""
+    """Queue mutations of one kind, in order, in the caller's transaction; replay hears of them after COMMIT."""
     if not rows:
         return
     parameters: dict[str, Any] = {
@@ -58,7 +63,7 @@ def queue_mutations(
         "target": target_id,
         "kind": kind.value,
         "state": MutationState.PENDING.value,
-        "arguments": json.dumps(dict(arguments or {})),
+        "arguments": [json.dumps(dict(row.arguments)) for row in rows],
         "messages": [row.message_id for row in rows],
         "remotes": [row.remote_id for row in rows],
         "depends": [row.depends_on_id for row in rows],
@@ -69,3 +74,4 @@ def queue_mutations(
         "remove_keywords": [" ".join(sorted(row.delta.remove.keywords)) for row in rows],
     }
     execute(_QUEUE, parameters)
+    transaction.on_commit(partial(announce_mutations, account_id))

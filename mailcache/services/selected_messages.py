@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 from mailcache.flags import FlagSet
@@ -12,9 +13,10 @@ from mailcache.wire.number_set import NumberSet
 
 _READ = """
     SELECT message.id, message.uid, message.flags, message.keywords, message.modseq, message.size,
-           message.content_id, message.remote_id,
+           message.internal_date, message.internal_zone, message.content_id, message.remote_id,
            (SELECT max(mutation.id) FROM mailcache_mutation AS mutation
             WHERE mutation.message_id = message.id AND mutation.kind = ANY(%(creators)s)
+              AND mutation.target_id = message.mailbox_id
               AND mutation.state <> %(settled)s) AS creator_id
     FROM mailcache_message AS message
     JOIN unnest(%(first)s::bigint[], %(last)s::bigint[]) AS range (first, last)
@@ -33,6 +35,8 @@ class SelectedMessage(NamedTuple):
     flags: FlagSet
     modseq: int
     size: int
+    internal_date: datetime
+    internal_zone: int
     content_id: int | None
     remote_id: int | None
     creator_id: int | None
@@ -41,6 +45,22 @@ class SelectedMessage(NamedTuple):
     def source_remote_id(self) -> int | None:
         """The upstream message that a mutation of this one acts on; None where ``creator_id`` has to tell."""
         return self.remote_id if self.creator_id is None else None
+
+    @property
+    def is_only_here(self) -> bool:
+        """True for a message that the upstream neither has nor is to get: it refused it, or nobody asks it any more."""
+        return self.remote_id is None and self.creator_id is None
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """By what the message can be told from others, when its row is gone."""
+        date = self.internal_date.astimezone(timezone(timedelta(minutes=self.internal_zone)))
+        return identity_of(self.size, date)
+
+
+def identity_of(size: int, internal_date: datetime) -> dict[str, object]:
+    """Return what a mutation notes of its message, as its arguments."""
+    return {"size": size, "internal_date": internal_date.isoformat()}
 
 
 def select_messages(locked: LockedMailbox, uids: NumberSet) -> list[SelectedMessage]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from mailcache.errors import InvalidValue, NoSuchMailbox
+from mailcache.flags import FlagDelta
 from mailcache.journal import LockedMailbox, lock_mailboxes, write_change
-from mailcache.models import MutationKind
+from mailcache.models import Mailbox, MutationKind
 from mailcache.services.expunge import delete_messages
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
+from mailcache.services.recovered import check_not_recovered, forget_refused
 from mailcache.services.rows import count_appeared, execute, fetch_all
 from mailcache.services.selected_messages import SelectedMessage, select_messages
 from mailcache.wire.number_set import NumberSet
@@ -73,6 +75,7 @@ def move_messages(*, user_id: int, mailbox_id: int, target_id: int, uids: Number
             "old": [message.id for message in messages],
             "new": new_ids,
         }
+        forget_refused(source, [message.id for message in messages])
         execute(_CARRY, parameters)
         delete_messages(source, messages)
     return result
@@ -83,6 +86,7 @@ def _lock_both(user_id: int, mailbox_id: int, target_id: int) -> tuple[LockedMai
     source, target = locked[mailbox_id], locked[target_id]
     if source.account_id != target.account_id:
         raise NoSuchMailbox("the mailbox belongs to another account")
+    check_not_recovered(Mailbox.objects.values_list("name", flat=True).get(pk=target_id))
     return source, target
 
 
@@ -100,11 +104,7 @@ def _transfer(
         "uids": uids,
     }
     new_ids = [new_id for (new_id,) in fetch_all(_COPY, parameters)]
-    rows = [
-        NewMutation(new_id, message.source_remote_id, message.creator_id, message.content_id)
-        for new_id, message in zip(new_ids, messages, strict=True)
-    ]
-    queue_mutations(account_id=source.account_id, kind=kind, mailbox_id=source.id, target_id=target.id, rows=rows)
+    _queue(source, target, list(zip(new_ids, messages, strict=True)), kind)
     write_change(
         target,
         appeared=NumberSet.from_numbers(uids),
@@ -112,3 +112,31 @@ def _transfer(
         counters=count_appeared([message.flags for message in messages], (message.size for message in messages)),
     )
     return TransferResult(target.uidvalidity, [message.uid for message in messages], uids), new_ids
+
+
+def _queue(
+    source: LockedMailbox, target: LockedMailbox, pairs: Sequence[tuple[int, SelectedMessage]], kind: MutationKind
+) -> None:
+    """Queue what makes the new messages appear upstream; one that is only here goes there from here."""
+    transfers = [
+        NewMutation(
+            new_id, message.source_remote_id, message.creator_id, message.content_id, arguments=message.identity
+        )
+        for new_id, message in pairs
+        if not message.is_only_here
+    ]
+    appends = [
+        NewMutation(
+            new_id,
+            content_id=message.content_id,
+            delta=FlagDelta(add=message.flags),
+            arguments=message.identity,
+        )
+        for new_id, message in pairs
+        if message.is_only_here
+    ]
+    account_id = source.account_id
+    queue_mutations(account_id=account_id, kind=kind, mailbox_id=source.id, target_id=target.id, rows=transfers)
+    queue_mutations(
+        account_id=account_id, kind=MutationKind.APPEND, mailbox_id=target.id, target_id=target.id, rows=appends
+    )

@@ -1,17 +1,24 @@
 """What of a queue of local changes can be replayed now, and in which commands. Pure.
 
-Changes of different messages commute, so that thousands of flag changes become a handful of commands; those of one
-message keep their order, and so do those of mailbox names. What cannot be done yet, or is parked, holds up only what
-depends on it.
+Changes of different messages commute, so thousands of flag changes become a handful of commands; those of one message
+keep their order, and so do those of related mailbox names. What cannot be done yet, or is parked, holds up only what
+depends on it:
+
+| cannot be done now | holds up |
+|---|---|
+| any APPEND, COPY, MOVE | what was done to the message that it makes (``depends_on``) |
+| COPY, MOVE | what takes their source away: MOVE, EXPUNGE, DELETE of its mailbox |
+| STORE | a STORE of the same message that touches the same flags; unless it is parked, also COPY and MOVE |
+| CREATE, DELETE, RENAME | the same for names above and below its own |
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from mailcache.flags import FlagDelta
+from mailcache.flags import FlagDelta, FlagSet
 
 
 class Kind(Enum):
@@ -29,16 +36,25 @@ class Kind(Enum):
     UNSUBSCRIBE = "unsubscribe"
 
 
-_NAME_KINDS = frozenset({Kind.CREATE, Kind.DELETE, Kind.RENAME, Kind.SUBSCRIBE, Kind.UNSUBSCRIBE})
+_TREE_KINDS = frozenset({Kind.CREATE, Kind.DELETE, Kind.RENAME})
+_SUBSCRIPTION_KINDS = frozenset({Kind.SUBSCRIBE, Kind.UNSUBSCRIBE})
 _SOURCE_KINDS = frozenset({Kind.STORE, Kind.COPY, Kind.MOVE, Kind.EXPUNGE})
+_LEAVING_KINDS = frozenset({Kind.COPY, Kind.MOVE})
+_TAKING_KINDS = frozenset({Kind.MOVE, Kind.EXPUNGE})
+# What may happen in a mailbox that was made and deleted again without the upstream having to know of it.
+_TRACELESS_KINDS = frozenset({Kind.CREATE, Kind.DELETE, Kind.STORE, Kind.APPEND, Kind.EXPUNGE}) | _SUBSCRIPTION_KINDS
+
+_NO_DELTA = FlagDelta()
+_NO_FLAGS = FlagSet()
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
     """One change of the queue. Mailboxes are named by their row; ``remote_id`` is the upstream message it acts on.
 
-    ``ready``: its time has come and it is not parked. ``sent``: it was sent before and its outcome is not known.
-    ``has_place``: the mailboxes that it needs exist upstream.
+    ``ready``: its time has come and it is not ``parked``. ``sent``: it was sent before and its outcome is not known.
+    ``has_place``: the mailboxes that it needs exist upstream. ``names`` are the names that CREATE, DELETE and RENAME
+    are about, ours.
     """
 
     id: int
@@ -47,157 +63,253 @@ class Queued:
     target_id: int | None = None
     remote_id: int | None = None
     depends_on_id: int | None = None
-    delta: FlagDelta = FlagDelta()
+    delta: FlagDelta = _NO_DELTA
+    names: tuple[str, ...] = ()
     ready: bool = True
+    parked: bool = False
     sent: bool = False
     has_place: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Changes that go upstream together. For STORE ``members`` may hold several changes of one message."""
+    """Changes that go upstream together, in order. Several STOREs of one message have become one ``delta``.
+
+    Where ``sent`` is true they went there before, and what became of them has to be looked up.
+    """
 
     kind: Kind
     mailbox_id: int | None
     target_id: int | None
     delta: FlagDelta
+    sent: bool
     members: tuple[Queued, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps in order; ``cancelled`` changes undo each other and need not be sent; ``superseded`` ones are moot."""
+    """Steps in order; ``cancelled`` changes undo each other and need not be sent."""
 
     steps: tuple[Step, ...] = ()
     cancelled: frozenset[int] = frozenset()
 
 
-@dataclass(slots=True)
-class _Levels:
-    """How far each message, mailbox and the names as a whole have come: what follows is at a later level."""
-
-    reached: dict[Hashable, int] = field(default_factory=dict)
-    blocked: set[Hashable] = field(default_factory=set)
-
-    def next_after(self, things: Iterable[Hashable]) -> int:
-        return max((self.reached.get(thing, 0) for thing in things), default=0)
-
-
 def plan_replay(queue: Sequence[Queued]) -> Plan:
-    """Return what can be done now of a queue in the order in which it was made."""
-    cancelled = _cancelled(queue)
-    waiting = {change.id for change in queue}
-    levels = _Levels()
-    placed: dict[tuple[int, str, Hashable], list[Queued]] = {}
-    for change in _collapsed([change for change in queue if change.id not in cancelled]):
-        things = _things(change)
-        behind = _behind(change)
-        is_possible = (
+    """Return what can be done now of a queue in the order in which it was made (ascending ids).
+
+    The beginning of a queue may be planned without its end: no change depends on a later one.
+    """
+    cancelled = _cancelled_messages(queue) | _cancelled_mailboxes(queue)
+    planner = _Planner({change.id for change in queue} - cancelled)
+    for change in queue:
+        if change.id not in cancelled:
+            planner.take(change)
+    return Plan(planner.steps(), cancelled)
+
+
+@dataclass(slots=True)
+class _Unit:
+    """What is done at once to one message: one change, or consecutive changes of its flags."""
+
+    level: int
+    members: list[Queued]
+    delta: FlagDelta
+
+
+@dataclass(slots=True)
+class _Message:
+    """How far one upstream message has come."""
+
+    last: _Unit | None = None
+    held_flags: FlagSet = _NO_FLAGS
+    """Flags of STOREs that cannot be done now."""
+    holds_store: bool = False
+    """One of these is not parked."""
+    holds_source: bool = False
+    """A COPY or MOVE of it cannot be done now."""
+
+
+@dataclass(slots=True)
+class _Tree:
+    """What was done, and what could not be, to names and to what is above and below them."""
+
+    at: dict[str, int] = field(default_factory=dict)
+    below: dict[str, int] = field(default_factory=dict)
+    held_at: set[str] = field(default_factory=set)
+    held_below: set[str] = field(default_factory=set)
+
+    def level(self, names: Iterable[str]) -> int:
+        above = max((self.at.get(path, 0) for name in names for path in _lineage(name)), default=0)
+        return max(above, max((self.below.get(name, 0) for name in names), default=0))
+
+    def is_held(self, names: Iterable[str]) -> bool:
+        return any(name in self.held_below or not self.held_at.isdisjoint(_lineage(name)) for name in names)
+
+    def reach(self, names: Iterable[str], level: int) -> None:
+        for name in names:
+            self.at[name] = max(level, self.at.get(name, 0))
+            for path in _lineage(name):
+                self.below[path] = max(level, self.below.get(path, 0))
+
+    def hold(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.held_at.add(name)
+            self.held_below.update(_lineage(name))
+
+
+class _Planner:
+    """Takes the changes in order and gives each the first level at which all that it waits for is done."""
+
+    def __init__(self, waiting: set[int]) -> None:
+        self._waiting = waiting
+        self._messages: dict[int, _Message] = {}
+        self._tree = _Tree()
+        self._inside: dict[int | None, int] = {}
+        """The last level at which something happens in a mailbox."""
+        self._leaving_held: set[int | None] = set()
+        """Mailboxes that messages have yet to be taken out of."""
+        self._subscriptions: dict[int | None, int] = {}
+        self._subscriptions_held: set[int | None] = set()
+        self._units: list[_Unit] = []
+
+    def take(self, change: Queued) -> None:
+        """Give a change its place, or note what it holds up."""
+        if change.kind in _TREE_KINDS:
+            self._take_name(change)
+        elif change.kind in _SUBSCRIPTION_KINDS:
+            self._take_subscription(change)
+        elif change.kind is Kind.APPEND:
+            if self._is_possible(change):
+                self._place(change, 1)
+        else:
+            self._take_message(change)
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return the units, those of one level that fit into one command together."""
+        groups: dict[tuple[int, bool, Hashable], list[Queued]] = {}
+        for unit in self._units:
+            first = unit.members[0]
+            alone = first.id if first.kind in _TREE_KINDS | _SUBSCRIPTION_KINDS else None
+            command = (first.kind, first.mailbox_id, first.target_id, unit.delta.add, unit.delta.remove, alone)
+            members = groups.setdefault((unit.level, not first.sent, command), [])
+            members.extend(replace(member, delta=unit.delta) for member in unit.members)
+        in_order = sorted(groups.items(), key=lambda group: (group[0][0], group[0][1], group[1][0].id))
+        return tuple(_step(members) for _, members in in_order)
+
+    def _is_possible(self, change: Queued) -> bool:
+        has_source = change.kind not in _SOURCE_KINDS or change.remote_id is not None or change.sent
+        return (
             change.ready
+            and not change.parked
             and change.has_place
-            and change.depends_on_id not in waiting
-            and not (change.kind in _SOURCE_KINDS and change.remote_id is None)
-            and levels.blocked.isdisjoint(behind)
+            and change.depends_on_id not in self._waiting
+            and has_source
         )
-        if not is_possible:
-            levels.blocked.update(things)
-            continue
-        level = levels.next_after(behind) + 1
-        for thing in things:
-            levels.reached[thing] = max(level, levels.reached.get(thing, 0))
-        placed.setdefault((level, change.kind.value, _command(change)), []).append(change)
-    steps = [_step(members) for _, members in sorted(placed.items(), key=lambda item: (item[0][0], item[1][0].id))]
-    return Plan(tuple(steps), cancelled)
+
+    def _place(self, change: Queued, level: int) -> _Unit:
+        unit = _Unit(level, [change], change.delta)
+        self._units.append(unit)
+        for mailbox in (change.mailbox_id, change.target_id):
+            self._inside[mailbox] = max(level, self._inside.get(mailbox, 0))
+        return unit
+
+    def _take_message(self, change: Queued) -> None:
+        message = _Message() if change.remote_id is None else self._messages.setdefault(change.remote_id, _Message())
+        if not self._is_possible(change) or _is_held(change, message):
+            self._hold(change, message)
+            return
+        last = message.last
+        if change.kind is Kind.STORE and last is not None and last.members[-1].kind is Kind.STORE:
+            last.members.append(change)
+            last.delta = last.delta.then(change.delta)
+        else:
+            message.last = self._place(change, last.level + 1 if last is not None else 1)
+
+    def _hold(self, change: Queued, message: _Message) -> None:
+        if change.kind is Kind.STORE:
+            # One that only waits for a parked one is as good as parked.
+            message.holds_store = message.holds_store or not (change.parked or _is_held(change, message))
+            message.held_flags = message.held_flags.merged(add=_touched(change), remove=_NO_FLAGS)
+        elif change.kind in _LEAVING_KINDS:
+            message.holds_source = True
+            self._leaving_held.add(change.mailbox_id)
+
+    def _take_name(self, change: Queued) -> None:
+        leaves = change.kind is Kind.DELETE and change.mailbox_id in self._leaving_held
+        if leaves or not self._is_possible(change) or self._tree.is_held(change.names):
+            self._tree.hold(change.names)
+            return
+        level = self._tree.level(change.names) + 1
+        if change.kind is Kind.DELETE:
+            # What happens inside a mailbox happens before it goes.
+            level = max(level, self._inside.get(change.mailbox_id, 0) + 1)
+        self._tree.reach(change.names, level)
+        self._place(change, level)
+
+    def _take_subscription(self, change: Queued) -> None:
+        if not self._is_possible(change) or change.mailbox_id in self._subscriptions_held:
+            self._subscriptions_held.add(change.mailbox_id)
+            return
+        level = self._subscriptions[change.mailbox_id] = self._subscriptions.get(change.mailbox_id, 0) + 1
+        self._place(change, level)
 
 
-def _things(change: Queued) -> list[Hashable]:
-    """Return what a change touches: later changes of the same things come after it."""
-    if change.kind in _NAME_KINDS:
-        return ["names", ("name", change.mailbox_id)]
-    things: list[Hashable] = [("inside", mailbox) for mailbox in (change.mailbox_id, change.target_id) if mailbox]
-    if change.remote_id is not None:
-        things.append(("remote", change.remote_id))
-    if change.kind is Kind.APPEND:
-        things.append(("appends", change.target_id))
-    return things
+def _is_held(change: Queued, message: _Message) -> bool:
+    """Tell whether a change depends on something of the same message that cannot be done now."""
+    if change.kind is Kind.STORE:
+        return _touched(change).without(message.held_flags) != _touched(change)
+    if change.kind in _LEAVING_KINDS and message.holds_store:
+        return True
+    return change.kind in _TAKING_KINDS and message.holds_source
 
 
-def _behind(change: Queued) -> list[Hashable]:
-    """Return what must have been done before a change: not all that it touches, or nothing would commute."""
-    if change.kind is Kind.DELETE:
-        # What happens inside a mailbox happens before it goes.
-        return ["names", ("name", change.mailbox_id), ("inside", change.mailbox_id)]
-    if change.kind in _NAME_KINDS:
-        return ["names", ("name", change.mailbox_id)]
-    if change.kind is Kind.APPEND:
-        return [("appends", change.target_id)]
-    return [("remote", change.remote_id)]
-
-
-def _command(change: Queued) -> Hashable:
-    """Return what makes two changes fit into one command."""
-    if change.kind in _NAME_KINDS:
-        return change.id
-    if change.sent:
-        # Its outcome has to be looked up first, by itself.
-        return (change.mailbox_id, change.target_id, "sent", change.id)
-    return (change.mailbox_id, change.target_id, _key(change.delta))
-
-
-def _key(delta: FlagDelta) -> Hashable:
-    return (delta.add, delta.remove)
+def _touched(change: Queued) -> FlagSet:
+    return change.delta.add.merged(add=change.delta.remove, remove=_NO_FLAGS)
 
 
 def _step(members: list[Queued]) -> Step:
     first = members[0]
-    return Step(first.kind, first.mailbox_id, first.target_id, first.delta, tuple(members))
+    return Step(first.kind, first.mailbox_id, first.target_id, first.delta, first.sent, tuple(members))
 
 
-def _cancelled(queue: Sequence[Queued]) -> frozenset[int]:
-    """Return appends that were never sent and are expunged again, with their expunges: nothing to be seen upstream."""
-    appends = {change.id: change for change in queue if change.kind is Kind.APPEND and not change.sent}
+def _lineage(name: str) -> Iterator[str]:
+    """Yield a name and those above it."""
+    while name:
+        yield name
+        name = name.rpartition("/")[0]
+
+
+def _cancelled_messages(queue: Sequence[Queued]) -> frozenset[int]:
+    """Return appends and copies that were never sent and are expunged again, with their expunges."""
+    made = {change.id for change in queue if change.kind in (Kind.APPEND, Kind.COPY) and not change.sent}
     dependents: dict[int, list[Queued]] = {}
     for change in queue:
-        if change.depends_on_id in appends:
-            dependents.setdefault(change.depends_on_id, []).append(change)
+        if change.depends_on_id in made:
+            dependents.setdefault(change.depends_on_id or 0, []).append(change)
     gone: set[int] = set()
-    for append_id, later in dependents.items():
-        if any(one.kind is Kind.EXPUNGE for one in later) and all(
-            one.kind in (Kind.EXPUNGE, Kind.STORE) and not one.sent for one in later
-        ):
-            gone |= {append_id, *(one.id for one in later)}
+    for creator_id, later in dependents.items():
+        kinds = {one.kind for one in later}
+        if Kind.EXPUNGE in kinds and kinds <= {Kind.EXPUNGE, Kind.STORE}:
+            gone |= {creator_id, *(one.id for one in later)}
     return frozenset(gone)
 
 
-def _collapsed(queue: Sequence[Queued]) -> list[Queued]:
-    """Merge consecutive changes of flags of one message into the last of them (field note 53).
-
-    The earlier ones stay in the queue, with the merged delta, so that all of them settle together.
-    """
-    last: dict[int, int] = {}
-    merged = list(queue)
-    runs: dict[int, list[int]] = {}
-    for index, change in enumerate(queue):
-        if change.remote_id is None:
-            continue
-        before = last.get(change.remote_id)
-        if change.kind is Kind.STORE and change.ready and before is not None and merged[before].kind is Kind.STORE:
-            runs.setdefault(change.remote_id, [before]).append(index)
-        elif change.kind is Kind.STORE:
-            runs[change.remote_id] = [index]
-        last[change.remote_id] = index
-        if change.kind is not Kind.STORE:
-            _merge(merged, runs.pop(change.remote_id, []))
-    for run in runs.values():
-        _merge(merged, run)
-    return merged
+def _cancelled_mailboxes(queue: Sequence[Queued]) -> frozenset[int]:
+    """Return all that happened in mailboxes that were made and deleted again before the upstream heard of them."""
+    made = {change.mailbox_id for change in queue if change.kind is Kind.CREATE}
+    deleted = {change.mailbox_id for change in queue if change.kind is Kind.DELETE}
+    inside: dict[int | None, list[Queued]] = {}
+    for change in queue:
+        for mailbox in {change.mailbox_id, change.target_id} & made & deleted:
+            inside.setdefault(mailbox, []).append(change)
+    gone: set[int] = set()
+    for mailbox, changes in inside.items():
+        if all(_is_traceless(change, mailbox) for change in changes):
+            gone |= {change.id for change in changes}
+    return frozenset(gone)
 
 
-def _merge(queue: list[Queued], run: Sequence[int]) -> None:
-    if len(run) < 2 or not all(queue[index].ready for index in run):
-        return
-    delta = FlagDelta()
-    for index in run:
-        delta = delta.then(queue[index].delta)
-    for index in run:
-        queue[index] = replace(queue[index], delta=delta)
+def _is_traceless(change: Queued, mailbox: int | None) -> bool:
+    is_inside = change.kind in _TRACELESS_KINDS and change.mailbox_id == mailbox
+    is_copied_in = change.kind is Kind.COPY and change.mailbox_id != mailbox
+    return (is_inside or is_copied_in) and not change.sent

@@ -1,0 +1,109 @@
+"""What operators do to the queue: retry what was parked, or drop it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from mailcache.flags import FlagSet
+from mailcache.journal import lock_mailbox, write_change
+from mailcache.models import Mutation, MutationKind, MutationState
+from mailcache.services.recovered import restore_recovered
+from mailcache.services.rows import count_expunged, execute, fetch_all
+from mailcache.signals import announce_mutations
+from mailcache.wire.number_set import NumberSet
+
+_DEPENDENTS = """
+    WITH RECURSIVE dropped AS (
+        SELECT id FROM mailcache_mutation
+        WHERE account_id = %(account)s AND id = ANY(%(ids)s) AND state <> %(settled)s
+        UNION
+        SELECT mutation.id FROM mailcache_mutation AS mutation JOIN dropped ON mutation.depends_on_id = dropped.id
+    )
+    SELECT id FROM dropped ORDER BY id
+"""
+_DROP = """
+    DELETE FROM mailcache_mutation WHERE account_id = %(account)s AND id = ANY(%(ids)s)
+    RETURNING kind, remote_id, message_id
+"""
+# With nothing left that knows why it is not shown, the message is new to the next comparison.
+_FORGET_REMOTES = """
+    WITH forgotten AS (
+        SELECT id FROM mailcache_remote AS remote
+        WHERE account_id = %(account)s AND id = ANY(%(remotes)s)
+          AND NOT EXISTS (SELECT 1 FROM mailcache_message WHERE remote_id = remote.id)
+          AND NOT EXISTS (SELECT 1 FROM mailcache_mutation WHERE remote_id = remote.id)
+    ), listing AS (
+        DELETE FROM mailcache_listing WHERE account_id = %(account)s AND remote_id IN (SELECT id FROM forgotten)
+    )
+    DELETE FROM mailcache_remote WHERE account_id = %(account)s AND id IN (SELECT id FROM forgotten)
+    RETURNING mailbox_id
+"""
+_MESSAGES = """
+    SELECT mailbox_id, id, uid, flags, size FROM mailcache_message
+    WHERE account_id = %(account)s AND id = ANY(%(ids)s) ORDER BY mailbox_id, uid
+"""
+_DELETE = "DELETE FROM mailcache_message WHERE account_id = %(account)s AND id = ANY(%(ids)s)"
+_TRANSFERS = frozenset({MutationKind.COPY, MutationKind.MOVE})
+_TAKES_AWAY = frozenset({MutationKind.EXPUNGE, MutationKind.MOVE})
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What was dropped: ``ids`` with all that depended on them; ``mailboxes`` have messages to be shown again."""
+
+    ids: Collection[int] = ()
+    mailboxes: Collection[int] = ()
+
+
+@transaction.atomic
+def retry_mutations(*, account_id: int, ids: Collection[int]) -> int:
+    """Have parked mutations tried again, at once; returns how many were parked."""
+    parked = Mutation.objects.filter(account_id=account_id, pk__in=ids, state=MutationState.PARKED)
+    rows = list(parked.select_for_update(no_key=True, of=("self",)).select_related("message").order_by("pk"))
+    for mutation in rows:
+        # What was sent and not found may be there by now.
+        is_open = bool(mutation.noted.get("uidnext"))
+        mutation.state = MutationState.SENT if is_open else MutationState.PENDING
+        mutation.attempts, mutation.next_try_at = 0, timezone.now()
+        mutation.save(update_fields=["state", "attempts", "next_try_at"])
+        if mutation.kind == MutationKind.APPEND:
+            restore_recovered(mutation)
+    if rows:
+        transaction.on_commit(partial(announce_mutations, account_id))
+    return len(rows)
+
+
+@transaction.atomic
+def drop_mutations(*, account_id: int, ids: Collection[int]) -> Dropped:
+    """Give up on mutations and on what depends on them: what clients did is undone here.
+
+    Messages that were to go upstream come back, copies go. A message that was to be appended stays, here alone.
+    """
+    which: dict[str, Any] = {"account": account_id, "ids": list(ids), "settled": MutationState.SETTLED.value}
+    all_ids = [mutation_id for (mutation_id,) in fetch_all(_DEPENDENTS, which)]
+    rows = fetch_all(_DROP, {"account": account_id, "ids": all_ids})
+    _remove(account_id, [message for kind, _, message in rows if kind in _TRANSFERS and message is not None])
+    remotes = [remote for kind, remote, _ in rows if kind in _TAKES_AWAY and remote is not None]
+    mailboxes = fetch_all(_FORGET_REMOTES, {"account": account_id, "remotes": remotes}) if remotes else []
+    return Dropped(all_ids, frozenset(mailbox_id for (mailbox_id,) in mailboxes))
+
+
+def _remove(account_id: int, message_ids: Collection[int]) -> None:
+    """Take messages away again, mailbox by mailbox in the order in which all transactions lock them."""
+    found = fetch_all(_MESSAGES, {"account": account_id, "ids": list(message_ids)}) if message_ids else []
+    for mailbox_id, rows in groupby(found, key=lambda row: int(row[0])):
+        locked = lock_mailbox(mailbox_id)
+        gone = list(rows)
+        execute(_DELETE, {"account": account_id, "ids": [row[1] for row in gone]})
+        write_change(
+            locked,
+            expunged=NumberSet.from_numbers(row[2] for row in gone),
+            counters=count_expunged([FlagSet.of(row[3]) for row in gone], [row[4] for row in gone]),
+        )

@@ -1,0 +1,262 @@
+"""Settlement of APPEND, COPY and MOVE: where the messages are upstream that they made.
+
+Usually the place is new. Where something is known of it already, either a sync was quicker and took the returning copy
+for new mail, or the upstream had the message before and gave that one instead of a second (Gmail). The UIDNEXT that
+was noted before the mutation was sent tells these apart; in both cases one message stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from django.db import transaction
+
+from mailcache.flags import FlagDelta, FlagSet
+from mailcache.journal import LockedMailbox, lock_mailbox
+from mailcache.models import CREATORS, MutationKind, MutationState
+from mailcache.services.give_way import GivingWay
+from mailcache.services.leases import Fence
+from mailcache.services.mutation_queue import NewMutation, queue_mutations
+from mailcache.services.rows import execute, fetch_all, keyword_column
+from mailcache.services.settlement import begin_settlement
+
+_READ = """
+    SELECT mutation.id, mutation.kind, mutation.mailbox_id, mutation.message_id, mutation.remote_id,
+           coalesce((mutation.noted ->> 'uidnext')::bigint, 0), mutation.add_flags, mutation.add_keywords,
+           source.flags, source.keywords, coalesce(source.upstream_id, '')
+    FROM mailcache_mutation AS mutation LEFT JOIN mailcache_remote AS source ON source.id = mutation.remote_id
+    WHERE mutation.account_id = %(account)s AND mutation.id = ANY(%(ids)s) AND mutation.target_id = %(mailbox)s
+      AND mutation.state <> %(settled)s AND mutation.kind = ANY(%(creators)s)
+    ORDER BY mutation.id
+    FOR UPDATE OF mutation
+"""
+_KNOWN = """
+    SELECT remote.uid, remote.id, min(message.id)
+    FROM mailcache_remote AS remote
+    LEFT JOIN mailcache_message AS message
+           ON message.remote_id = remote.id AND message.mailbox_id = remote.mailbox_id
+          AND NOT message.id = ANY(%(ours)s)
+    WHERE remote.account_id = %(account)s AND remote.mailbox_id = %(mailbox)s
+      AND remote.uidvalidity = %(uidvalidity)s AND remote.uid = ANY(%(uids)s)
+    GROUP BY remote.uid, remote.id
+"""
+_ADD_REMOTES = """
+    INSERT INTO mailcache_remote (account_id, mailbox_id, uidvalidity, uid, upstream_id, labels, flags, keywords)
+    SELECT %(account)s, %(mailbox)s, %(uidvalidity)s, uid, upstream_id, '{}', flags, string_to_array(keywords, ' ')
+    FROM unnest(%(uids)s::bigint[], %(upstream_ids)s::text[], %(flags)s::smallint[], %(keywords)s::text[])
+         AS row (uid, upstream_id, flags, keywords)
+    RETURNING uid, id
+"""
+_SETTLE = """
+    WITH input AS (
+        SELECT * FROM unnest(%(ids)s::bigint[], %(remotes)s::bigint[]) AS row (id, remote_id)
+    ), message AS (
+        UPDATE mailcache_message AS message SET remote_id = input.remote_id
+        FROM input JOIN mailcache_mutation AS mutation ON mutation.id = input.id
+        WHERE message.id = mutation.message_id AND message.account_id = %(account)s
+    ), dependent AS (
+        UPDATE mailcache_mutation AS dependent SET remote_id = input.remote_id, depends_on_id = NULL
+        FROM input WHERE dependent.account_id = %(account)s AND dependent.depends_on_id = input.id
+    )
+    UPDATE mailcache_mutation AS mutation
+    SET state = %(settled)s, settlement = %(settlement)s, last_error = '', remote_id = input.remote_id,
+        depends_on_id = NULL
+    FROM input WHERE mutation.id = input.id AND mutation.account_id = %(account)s
+"""
+# Bytes that are not here yet are fetched from the new place; of a moved message the old one is gone.
+_LIST = """
+    INSERT INTO mailcache_listing (account_id, mailbox_id, remote_id, uid, size, header, envelope, envelope_utf8,
+                                   listing_headers, upstream_structure, attempts, parked_reason)
+    SELECT %(account)s, %(mailbox)s, remote.id, remote.uid, coalesce(source.size, message.size), source.header,
+           source.envelope, source.envelope_utf8, source.listing_headers, source.upstream_structure, 0, ''
+    FROM unnest(%(remotes)s::bigint[], %(sources)s::bigint[]) AS input (remote_id, source_id)
+    JOIN mailcache_remote AS remote ON remote.id = input.remote_id
+    JOIN mailcache_message AS message ON message.remote_id = remote.id AND message.content_id IS NULL
+    LEFT JOIN mailcache_listing AS source ON source.remote_id = input.source_id
+    ON CONFLICT (account_id, remote_id) DO NOTHING
+"""
+# The old place of moved messages: it is purged by itself, when that mailbox has been compared.
+_LEAVE = """
+    INSERT INTO mailcache_mutation (
+        account_id, mailbox_id, remote_id, content_id, kind, add_flags, add_keywords, remove_flags, remove_keywords,
+        arguments, state, settlement, noted, attempts, next_try_at, last_error, created_at)
+    SELECT %(account)s, mutation.mailbox_id, input.source_id, mutation.content_id, %(expunge)s, 0, '{}', 0, '{}',
+           mutation.arguments, %(state)s, %(settlement)s, '{}', 0, now(), '', mutation.created_at
+    FROM unnest(%(ids)s::bigint[], %(sources)s::bigint[]) AS input (id, source_id)
+    JOIN mailcache_mutation AS mutation ON mutation.id = input.id
+    ORDER BY mutation.id
+"""
+# What is still to be done to the flags of a message that was moved is done where it is now.
+_FOLLOW = """
+    UPDATE mailcache_mutation AS mutation SET remote_id = input.remote_id
+    FROM unnest(%(sources)s::bigint[], %(remotes)s::bigint[]) AS input (source_id, remote_id)
+    WHERE mutation.account_id = %(account)s AND mutation.remote_id = input.source_id AND mutation.kind = %(store)s
+      AND mutation.state <> %(settled)s
+"""
+_CREATORS = [kind.value for kind in CREATORS]
+_SETTLED = MutationState.SETTLED.value
+
+
+class _Creator(NamedTuple):
+    id: int
+    kind: str
+    mailbox_id: int
+    message_id: int | None
+    source_id: int | None
+    uidnext: int
+    flags: FlagSet
+    """What the new upstream message has: those sent, or those of the message that was copied."""
+    upstream_id: str
+
+
+class _Place(NamedTuple):
+    creator: _Creator
+    uid: int
+    remote_id: int
+
+
+@transaction.atomic
+def settle_creators(
+    *,
+    fence: Fence,
+    target_id: int,
+    uidvalidity: int,
+    uids: Mapping[int, int],
+    kept_local: FlagSet | None = None,
+    source_stays: bool = False,
+    restates_flags: bool = False,
+) -> None:
+    """Note where messages are that mutations (by id) made in ``target_id``: under which upstream UID.
+
+    ``kept_local``: flags that the upstream takes from nobody. ``source_stays``: what was moved has yet to be expunged
+    where it was. ``restates_flags``: flags given with APPEND are not to be relied on, they are queued as a change.
+    """
+    settlement = begin_settlement(fence)
+    locked = lock_mailbox(target_id)
+    creators = _read(locked, uids, kept_local or FlagSet(), restates_flags=restates_flags)
+    if not creators:
+        return
+    places = _places(locked, uidvalidity, uids, creators)
+    _settle(locked, settlement, places)
+    moved = [place for place in places if place.creator.kind == MutationKind.MOVE and place.creator.source_id]
+    if moved:
+        _leave(locked, settlement, moved, source_stays=source_stays)
+    if restates_flags:
+        _restate(locked, places)
+
+
+def _read(locked: LockedMailbox, ids: Collection[int], kept: FlagSet, *, restates_flags: bool) -> list[_Creator]:
+    parameters = {
+        "account": locked.account_id,
+        "mailbox": locked.id,
+        "ids": list(ids),
+        "settled": _SETTLED,
+        "creators": _CREATORS,
+    }
+    creators = []
+    for row in fetch_all(_READ, parameters):
+        mutation_id, kind, mailbox_id, message_id, source_id, uidnext, add, add_keywords, flags, keywords, name = row
+        agreed = FlagSet.of(flags or 0, keywords or ())
+        if kind == MutationKind.APPEND:
+            agreed = FlagSet() if restates_flags else FlagSet.of(add, add_keywords).without(kept)
+        creators.append(_Creator(mutation_id, kind, mailbox_id, message_id, source_id, uidnext, agreed, name))
+    return creators
+
+
+def _places(
+    locked: LockedMailbox, uidvalidity: int, uids: Mapping[int, int], creators: Sequence[_Creator]
+) -> list[_Place]:
+    """Return the Remote of each creator: new, or one that is known; then two messages may have become one."""
+    parameters = {
+        "account": locked.account_id,
+        "mailbox": locked.id,
+        "uidvalidity": uidvalidity,
+        "uids": [uids[creator.id] for creator in creators],
+        "ours": [creator.message_id for creator in creators if creator.message_id is not None],
+    }
+    known = {uid: (remote_id, message_id) for uid, remote_id, message_id in fetch_all(_KNOWN, parameters)}
+    fresh = {uids[creator.id]: creator for creator in reversed(creators) if uids[creator.id] not in known}
+    added = _add(locked, uidvalidity, fresh)
+    giving_way = GivingWay(locked)
+    taken: dict[int, int | None] = {}
+    places = []
+    for creator in creators:
+        uid = uids[creator.id]
+        remote_id, other = known.get(uid, (added.get(uid), None))
+        places.append(_Place(creator, uid, remote_id or 0))
+        if uid in taken:
+            # One upstream message for two of ours.
+            giving_way.ours(creator.id, creator.message_id, taken[uid])
+            continue
+        if uid in known and other is not None and uid < creator.uidnext:
+            giving_way.ours(creator.id, creator.message_id, other)
+            taken[uid] = other
+            continue
+        if uid in known:
+            giving_way.others(creator.message_id, other, remote_id or 0)
+        taken[uid] = creator.message_id
+    giving_way.write()
+    return places
+
+
+def _add(locked: LockedMailbox, uidvalidity: int, fresh: Mapping[int, _Creator]) -> dict[int, int]:
+    if not fresh:
+        return {}
+    flags = [creator.flags for creator in fresh.values()]
+    columns: dict[str, Any] = {
+        "account": locked.account_id,
+        "mailbox": locked.id,
+        "uidvalidity": uidvalidity,
+        "uids": list(fresh),
+        "upstream_ids": [creator.upstream_id for creator in fresh.values()],
+        "flags": [int(value.system) for value in flags],
+        "keywords": keyword_column(flags),
+    }
+    return dict(fetch_all(_ADD_REMOTES, columns))
+
+
+def _settle(locked: LockedMailbox, settlement: int, places: Sequence[_Place]) -> None:
+    parameters = {
+        "account": locked.account_id,
+        "mailbox": locked.id,
+        "ids": [place.creator.id for place in places],
+        "remotes": [place.remote_id for place in places],
+        "sources": [place.creator.source_id for place in places],
+        "settled": _SETTLED,
+        "settlement": settlement,
+    }
+    execute(_SETTLE, parameters)
+    execute(_LIST, parameters)
+
+
+def _leave(locked: LockedMailbox, settlement: int, moved: Sequence[_Place], *, source_stays: bool) -> None:
+    state = MutationState.PENDING if source_stays else MutationState.SETTLED
+    parameters = {
+        "account": locked.account_id,
+        "ids": [place.creator.id for place in moved],
+        "sources": [place.creator.source_id for place in moved],
+        "remotes": [place.remote_id for place in moved],
+        "state": state.value,
+        "settlement": None if source_stays else settlement,
+        "settled": _SETTLED,
+        "expunge": MutationKind.EXPUNGE.value,
+        "store": MutationKind.STORE.value,
+    }
+    execute(_FOLLOW, parameters)
+    execute(_LEAVE, parameters)
+
+
+def _restate(locked: LockedMailbox, places: Sequence[_Place]) -> None:
+    ids = [place.creator.id for place in places if place.creator.kind == MutationKind.APPEND]
+    rows = fetch_all(
+        "SELECT id, message_id, remote_id, add_flags, add_keywords FROM mailcache_mutation"
+        " WHERE account_id = %(account)s AND id = ANY(%(ids)s) ORDER BY id",
+        {"account": locked.account_id, "ids": ids},
+    )
+    deltas = [
+        NewMutation(message_id, remote_id, delta=FlagDelta(add=FlagSet.of(add, keywords)))
+        for _, message_id, remote_id, add, keywords in rows
+        if add or keywords
+    ]
+    queue_mutations(account_id=locked.account_id, kind=MutationKind.STORE, mailbox_id=locked.id, rows=deltas)
