@@ -13,6 +13,8 @@ from django.db.models import Count
 from django.utils import timezone
 
 from mailcache.models import Mailbox, Remote
+from mailcache.services.overlay import settlements_of, spared_uids
+from mailcache.services.settlement import purge_settled
 from sync import tiers
 from sync.errors import RenumberedTooOften
 from sync.flag_polling import RECENT_MESSAGES, FlagScope, scope_due
@@ -27,6 +29,7 @@ from sync.services.checkpoints import (
     checkpoint_of,
     note_compared,
     note_flags_below,
+    want_mailboxes,
 )
 from sync.tiers import FlagSource, Known, Membership, Plan, UpstreamState
 from sync.upstream.values import SelectedMailbox
@@ -51,6 +54,8 @@ class _Comparison:
         self._mailbox = mailbox
         self._began = max(timezone.now(), work.run.compare_since)
         self._before = checkpoint_of(fence=work.fence, mailbox_id=mailbox.pk)
+        # What settles from now on may not be in what is read.
+        self._settlements = settlements_of(mailbox.account_id)
         rows = Remote.objects.filter(account_id=mailbox.account_id, mailbox_id=mailbox.pk).order_by()
         self._held: dict[int, int] = dict(rows.values_list("uidvalidity").annotate(Count("pk")))
 
@@ -95,9 +100,14 @@ class _Comparison:
         flags = FlagComparison(work, mailbox)
         self._compare_flags(flags, plan, selected, members)
         removal = Removal(work, mailbox, before, state)
-        held_back = removal.take(members.gone, held=sum(self._held.values()), complete=not members.trouble)
+        spared = spared_uids(account_id=mailbox.account_id, mailbox_id=mailbox.pk, settlements=self._settlements)
+        gone = [uid for uid in members.gone if uid not in spared]
+        held_back = removal.take(gone, held=sum(self._held.values()), complete=not members.trouble)
         finding = Finding(self._agreed_scope(plan, members.kept), flags.changed, held_back, members.trouble)
         note_compared(fence=work.fence, before=before, state=state, compared_at=self._began, finding=finding)
+        if purge_settled(fence=work.fence, mailbox_id=mailbox.pk, settlements=self._settlements):
+            # Expunged and still there: shown again.
+            want_mailboxes(account_id=mailbox.account_id, mailbox_ids=[mailbox.pk])
 
     def _known(self, uidvalidity: int | None) -> Known:
         before = self._before

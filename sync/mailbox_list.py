@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mailcache.errors import StaleList
 from mailcache.models import Mailbox, MailboxRole
 from mailcache.names import INBOX
 from mailcache.services.ingest_list import UpstreamMailbox, ingest_mailbox_list
-from sync.errors import NoInbox
+from mailcache.services.overlay import settlements_of
+from mailcache.services.settlement import purge_settled_names
+from sync.errors import IncompleteAnswer, NoInbox
 from sync.label_mailboxes import take_over_labels, with_hidden
 from sync.mailbox_roles import Listed, assign_roles
 from sync.namespaces import Place, places_of
@@ -16,6 +19,7 @@ from sync.services.runs import note_listed
 from sync.upstream.values import ListedMailbox, Namespaces
 from sync.work import SliceWork
 
+_TRIES = 3
 _UNSELECTABLE = frozenset({"\\Noselect", "\\NonExistent"})
 
 
@@ -23,8 +27,20 @@ def refresh_mailbox_list(work: SliceWork) -> None:
     """Take over which mailboxes the upstream has; raises ``NoInbox`` for a list that cannot be complete.
 
     Mirrored is what ``LIST "" *`` names: other users' and shared mailboxes where the upstream lists them there. What
-    it tells of their messages is left in ``work.statuses``.
+    it tells of their messages is left in ``work.statuses``. A list that our own change of names has overtaken is read
+    again.
     """
+    for _ in range(_TRIES):
+        try:
+            _refresh(work)
+        except StaleList:
+            continue
+        return
+    raise IncompleteAnswer("mailboxes are being created, deleted or renamed here all the time")
+
+
+def _refresh(work: SliceWork) -> None:
+    settlements = settlements_of(work.account.pk)
     told = work.upstream.client.list_mailboxes(status=True)
     if not any(entry.name.upper() == INBOX for entry in told):
         raise NoInbox("the upstream's list of mailboxes has no INBOX")
@@ -32,7 +48,8 @@ def refresh_mailbox_list(work: SliceWork) -> None:
     mailboxes = list(Mailbox.objects.mirrored(work.account.pk))
     renamed = find_renames(work, mailboxes, entries)
     places = _places(work, mailboxes, entries, renamed)
-    ingest_mailbox_list(fence=work.fence, listed=describe(entries, places), renamed=renamed)
+    ingest_mailbox_list(fence=work.fence, listed=describe(entries, places), renamed=renamed, settlements=settlements)
+    purge_settled_names(fence=work.fence, settlements=settlements)
     take_over_labels(work, told)
     note_listed(fence=work.fence, run=work.run)
     _keep_statuses(work, entries)

@@ -13,6 +13,7 @@ from mailcache.journal import LockedMailbox, write_change
 from mailcache.services import leases
 from mailcache.services.leases import Fence
 from mailcache.services.mailbox_locks import Locks, with_locks
+from mailcache.services.overlay import let_go_of
 from mailcache.services.rows import count_expunged, execute, fetch_all
 from mailcache.wire.number_set import NumberSet
 
@@ -51,9 +52,7 @@ _MOVED = """
 
 # Content stays: it may be another message's too, and the collector decides when its bytes may go.
 _REST = """
-    WITH mutation AS (
-        DELETE FROM mailcache_mutation WHERE account_id = %(account)s AND message_id = ANY(%(messages)s)
-    ), listing AS (
+    WITH listing AS (
         DELETE FROM mailcache_listing WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)
     )
     DELETE FROM mailcache_remote WHERE account_id = %(account)s AND id = ANY(%(remotes)s)
@@ -101,8 +100,9 @@ def _remove_remotes(mailbox_id: int, which: str, parameters: dict[str, Any], loc
         return 0
     where = {"account": account_id, "remotes": remotes}
     locks.require([shown_in for (shown_in,) in fetch_all(_SHOWN_IN, where)])
+    let_go_of(account_id=account_id, remote_ids=remotes)
     gone = [_Gone(*row) for row in fetch_all(_MESSAGES, where)]
-    execute(_REST, {**where, "messages": [message.message_id for message in gone]})
+    execute(_REST, where)
     contents = [message.content_id for message in gone if message.content_id is not None]
     if contents:
         execute(_MOVED, {"account": account_id, "contents": contents})

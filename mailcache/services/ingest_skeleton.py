@@ -20,6 +20,7 @@ from mailcache.services.ingest_relink import relink_messages
 from mailcache.services.labels import label_mailboxes, show_messages
 from mailcache.services.leases import Fence
 from mailcache.services.mailbox_locks import Locks, with_locks
+from mailcache.services.overlay import first_unknown_uid
 from mailcache.services.rows import count_appeared, fetch_all, keyword_column
 from mailcache.wire.number_set import NumberSet
 
@@ -132,7 +133,9 @@ def _insert_locked(
     locked = locks[mailbox_id]
     where = {"account": locked.account_id, "mailbox": mailbox_id, "uidvalidity": uidvalidity}
     known = {uid for (uid,) in fetch_all(_KNOWN, {**where, "uids": list(rows)})}
-    fresh = [row for uid, row in rows.items() if uid not in known]
+    # Copies of ours whose outcome is not known yet are among what is there from here on: replay tells which.
+    unknown_from = first_unknown_uid(account_id=locked.account_id, mailbox_id=mailbox_id)
+    fresh = [row for uid, row in rows.items() if uid not in known and (unknown_from is None or uid < unknown_from)]
     if not fresh:
         return 0
     twins = find_twins(
