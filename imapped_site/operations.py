@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from mailcache.errors import InvalidValue
-from mailcache.models import Account, AccountState, AppPassword, AuthMethod, Mailbox, TlsMode, User
-from mailcache.services import accounts, sealed_secrets, users
+from mailcache.models import Account, AccountState, AppPassword, AuthMethod, Mailbox, Mutation, TlsMode, User
+from mailcache.services import accounts, mutation_control, sealed_secrets, users
 from mailcache.services import parked as parked_messages
 from mailcache.services import policies as account_policies
 from mailcache.services.audit import record_event
@@ -22,6 +22,9 @@ from sync.models import UpstreamHost
 from sync.profiles import BY_NAME
 from sync.scheduling import request_sync
 from sync.services import hosts
+
+# As many mutations are named in one audit event.
+_NOTED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +248,32 @@ def allow_sync(*, by: Operator, account: Account) -> None:
 
 
 @transaction.atomic
+def pause_replay(*, by: Operator, account: Account, paused: bool) -> None:
+    """Stop sending an account's changes upstream, or go on; clients can change mail all the same."""
+    accounts.pause_replay(account_id=account.pk, paused=paused)
+    note(by, "account.pause_replay" if paused else "account.resume_replay", account=account)
+
+
+@transaction.atomic
+def retry_mutations(*, by: Operator, account: Account, ids: Collection[int]) -> int:
+    """Have parked changes tried again; returns how many."""
+    count = mutation_control.retry_mutations(account_id=account.pk, ids=ids)
+    note(by, "mutation.retry", account=account, mutations=_numbers(ids), retried=str(count))
+    return count
+
+
+@transaction.atomic
+def drop_mutations(*, by: Operator, account: Account, ids: Collection[int]) -> int:
+    """Give up on changes and on what depends on them; returns how many were dropped. What they did here is undone."""
+    told = "; ".join(map(str, Mutation.objects.filter(account=account, pk__in=ids).order_by("pk")[:_NOTED]))
+    dropped = mutation_control.drop_mutations(account_id=account.pk, ids=ids)
+    for mailbox in Mailbox.objects.mirrored(account.pk).filter(pk__in=dropped.mailboxes, selectable=True, label=""):
+        mailbox_requests.sync_mailbox(mailbox=mailbox, everything=True)
+    note(by, "mutation.drop", account=account, mutations=told, dropped=str(len(dropped.ids)))
+    return len(dropped.ids)
+
+
+@transaction.atomic
 def rotate_sealing_key(*, by: Operator) -> int:
     """Seal every secret again with a new key; returns how many."""
     count = sealed_secrets.rotate_sealing_key()
@@ -268,3 +297,7 @@ def _role(user: User) -> str:
 
 def _upstream(account: Account) -> str:
     return f"{account.username} at {account.host}:{account.port} ({account.tls_mode}, {account.auth_method})"
+
+
+def _numbers(ids: Collection[int]) -> str:
+    return ", ".join(map(str, sorted(ids)[:_NOTED]))

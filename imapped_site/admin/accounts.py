@@ -21,6 +21,7 @@ from imapped_site.admin.account_forms import POLICY_FIELDS, UPSTREAM_FIELDS, Acc
 from imapped_site.admin.account_sign_in import SignInPages
 from imapped_site.admin.base import operator_of
 from imapped_site.admin.parked import parked_page_of, retry_from_form, shown
+from imapped_site.mutation_words import read_queue
 from imapped_site.sync_status import AccountStatus, read_mailbox_progress, read_status, read_statuses
 from imapped_site.units import decimal, octets, span
 from imapped_site.upstream_facts import read_upstream_facts
@@ -151,6 +152,8 @@ class AccountAdmin(SignInPages):
             self.button_path("sync", "sync", self.press_sync),
             self.button_path("pause", "pause", self.press_pause),
             self.button_path("resume", "resume", self.press_resume),
+            self.button_path("pause-replay", "pause_replay", self.press_pause_replay),
+            self.button_path("resume-replay", "resume_replay", self.press_resume_replay),
             *self.sign_in_urls(),
             *super().get_urls(),
         ]
@@ -164,6 +167,7 @@ class AccountAdmin(SignInPages):
             "uses_oauth": account.auth_method in OAUTH_METHODS,
             "status": read_status(account),
             "mailboxes": read_mailbox_progress(account),
+            "queue": read_queue(account),
         }
 
     def parked_page(self, request: HttpRequest, account: Account) -> HttpResponse:
@@ -206,6 +210,16 @@ class AccountAdmin(SignInPages):
         """Resume syncing."""
         operations.resume_sync(by=operator_of(request), account=account)
         return f"Syncing {account} goes on."
+
+    def press_pause_replay(self, request: HttpRequest, account: Account) -> str:
+        """Keep local changes here."""
+        operations.pause_replay(by=operator_of(request), account=account, paused=True)
+        return f"Changes of {account} stay here for now. Clients can go on changing mail."
+
+    def press_resume_replay(self, request: HttpRequest, account: Account) -> str:
+        """Send local changes upstream again."""
+        operations.pause_replay(by=operator_of(request), account=account, paused=False)
+        return f"Changes of {account} go upstream again."
 
     @admin.action(description=f"Test connection (of the first {_TESTED_AT_ONCE} selected)")
     def test_selected(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:

@@ -130,9 +130,9 @@ class OperatorAdmin(_ModelAdmin[_Row]):
 
 
 class ReadOnlyAdmin(OperatorAdmin[_Row]):
-    """A page that is looked at only."""
+    """A page whose rows are not edited. There is nothing to select them for unless it names actions."""
 
-    actions = None
+    actions: tuple[str, ...] | None = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
