@@ -9,6 +9,7 @@ from mailcache.models import Mailbox, Remote
 from sync import planner
 from sync.errors import IncompleteAnswer
 from sync.flags import SINCE_MESSAGES
+from sync.gmail import searches, without_hidden
 from sync.numbering import open_mailbox, uids_here
 from sync.skeleton import Skeleton
 from sync.tiers import FlagSource, Membership, Plan, UpstreamState
@@ -76,23 +77,31 @@ class Members:
         self._load()
         difference = planner.compare_uids(self._complete_list(), self._here)
         self.kept, self.gone = difference.kept, difference.gone
+        if self._work.profile.labels:
+            self.gone = without_hidden(self.gone, [*difference.new, *difference.kept], self._state.exists)
         left_out = self._skeleton.add_listed(difference.new)
         # Those that went in the meantime are none.
-        if left_out and (left_out := sorted(set(left_out) & set(self._work.upstream.client.uid_search()))):
+        if left_out and (left_out := sorted(set(left_out) & set(self._list()))):
             self.trouble = f"FETCH leaves out {len(left_out)} messages that UID SEARCH names"
+
+    def _list(self) -> list[int]:
+        found: list[int] = []
+        for criteria in searches(self._state.exists, self._state.uidnext):
+            found += self._work.upstream.client.uid_search(criteria)
+        return found
 
     def _complete_list(self) -> list[int]:
         """Return a list of UIDs that is complete; one that is not is asked for once more."""
         if not self._state.exists and not self._here:
             return []
         exists = self._state.exists
-        uids = self._work.upstream.client.uid_search()
+        uids = self._list()
         if not planner.is_complete(exists, uids):
             _, state = open_mailbox(self._work, self._mailbox)
             if state.uidvalidity != self._state.uidvalidity:
                 raise IncompleteAnswer("the mailbox was renumbered (UIDVALIDITY) while it was being compared")
             exists = state.exists
-            uids = self._work.upstream.client.uid_search()
+            uids = self._list()
         if planner.is_complete(exists, uids):
             return uids
         raise IncompleteAnswer(f"EXAMINE says {exists} messages, UID SEARCH names {len(uids)}")

@@ -20,6 +20,7 @@ from mailcache.models import Content, Mailbox
 from mailcache.services.ingest_skeleton import SkeletonRow, add_messages
 from sync import planner
 from sync.errors import IncompleteAnswer
+from sync.gmail import X_GM_EXT_1, canonical_labels
 from sync.upstream.errors import CommandRefused, NotOffered, Severity
 from sync.upstream.values import FetchedMessage
 from sync.work import SliceWork
@@ -149,7 +150,7 @@ class Skeleton:
 def _items(work: SliceWork, *, renumbered: bool) -> bytes:
     """Return what to ask of new messages: as little identity as tells them apart from what is here."""
     items = [_ITEMS]
-    if work.upstream.client.may("X-GM-EXT-1"):
+    if work.upstream.client.may(X_GM_EXT_1):
         items.append(_GMAIL_ITEMS)
     elif work.upstream.client.may("OBJECTID"):
         items.append(b"EMAILID")
@@ -173,7 +174,7 @@ def _row(message: FetchedMessage, date: datetime) -> SkeletonRow:
         size=message.size or 0,
         upstream_id=_upstream_id(message.email_id),
         message_id=first_message_id(_header(message).get(b"message-id")) or "",
-        labels=message.labels or (),
+        labels=canonical_labels(message.labels or ()),
     )
 
 

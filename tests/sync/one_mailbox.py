@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from mailcache.models import Account
 from mailcache.wire.number_set import NumberSet
 from tests.builders import message_bytes
 from tests.fakes.scripted_imap import Action, Answer, ScriptedImap
@@ -123,3 +126,7 @@ class OneMailbox(ScriptedImap):
                 body = b"NIL" if uid in self.without_body else b"{%d}\r\n%s" % (len(data), data)
                 answer += b"* %d FETCH (UID %d BODY[] %s)\r\n" % (seq, uid, body)
         return answer + b"{tag} OK done\r\n"
+
+
+Upstream = Callable[[int], tuple[OneMailbox, Account]]
+"""Starts one with so many messages; returns it and its account."""

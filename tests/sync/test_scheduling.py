@@ -17,10 +17,10 @@ from sync import scheduling
 from sync.account_run import SliceEnd, run_slice
 from sync.models import Checkpoint, SyncRun
 from sync.services import runs
-from sync.services.checkpoints import want_inbox
 from sync.services.runs import QUEUED_CLAIM
 from sync.tasks import enqueue_due_syncs, sync_account
 from tests.builders import make_account, make_fence, make_mailboxes
+from tests.sync.wants import inbox_id, want_inbox
 
 pytestmark = pytest.mark.django_db
 
@@ -78,14 +78,14 @@ def test_a_request_goes_to_the_urgent_queue_after_commit(
     assert sent == [(account.pk, True, "urgent")]
 
 
-def test_a_request_for_inbox_compares_nothing_else(
+def test_a_request_for_a_mailbox_compares_nothing_else(
     account: Account,
     sent: list[tuple[int, bool, str]],
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     make_inbox(account)
     with django_capture_on_commit_callbacks(execute=True):
-        scheduling.request_inbox_sync(account_id=account.pk)
+        scheduling.request_mailbox_sync(account_id=account.pk, mailbox_ids=[inbox_id(account.pk)])
     assert sent == [(account.pk, False, "urgent")]
     assert Checkpoint.objects.wanted(timezone.now()).count() == 1
 
