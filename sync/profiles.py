@@ -45,6 +45,9 @@ class Profile:
     poll_with: Literal["noop", "status", "select"] = "noop"
     """Which command shows what is new."""
 
+    pipelines: bool = True
+    """A command may be sent right behind DONE, or before the answer to EXAMINE."""
+
     connections: int | None = None
     """Most connections for one account, whatever the setting says; the user's own clients share them."""
     host_connections: int | None = None
@@ -137,7 +140,7 @@ PROFILES: tuple[Profile, ...] = (
     # 33
     Profile("zoho", "Zoho", hosts=("imap.zoho.com", "imap.zoho.eu", "imappro.zoho.com"), connections=4),
     Profile("mailru", "Mail.ru", hosts=("imap.mail.ru",), exact_sizes=False),
-    Profile("wppl", "wp.pl", hosts=("imap.wp.pl",), idle_seconds=3 * _MINUTE),
+    Profile("wppl", "wp.pl", hosts=("imap.wp.pl",), idle_seconds=3 * _MINUTE, pipelines=False),
     Profile("yandex", "Yandex", hosts=("imap.yandex.ru", "imap.yandex.com"), connections=4, throttle=True),
     # 34
     Profile(

@@ -11,6 +11,8 @@ from mailcache.models import Account, Message
 from mailcache.names import our_name
 from mailcache.segments import read_range
 from mailcache.wire import utf7
+from sync.account_run import SliceEnd, run_account_until_done
+from sync.models import SyncRun
 from tests.servers.imap_server import ImapServer
 
 _LISTED = re.compile(rb'\(([^)]*)\) "(.)" (.+)')
@@ -52,6 +54,17 @@ def whole_upstream(client: imaplib.IMAP4) -> Messages:
         holds_mail = b"\\noselect" not in match[1].lower()
         found[name] = read_mailbox(client, match[3].decode()) if holds_mail else []
     return found
+
+
+def synced(account: Account) -> SyncRun:
+    """Sync an account until it is in step; returns the run."""
+    assert run_account_until_done(account.pk) is SliceEnd.DONE
+    return SyncRun.objects.latest("started_at")
+
+
+def bodies(account: Account) -> list[bytes]:
+    """Return the messages of INBOX here, in the order of their UIDs."""
+    return [data for data, _ in mirrored(account)["INBOX"]]
 
 
 def read_mailbox(client: imaplib.IMAP4, name: str) -> list[tuple[bytes, frozenset[str]]]:
