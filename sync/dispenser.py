@@ -1,7 +1,8 @@
 """Hands out batches of bodies to the connections of one slice: no message to two of them, none kept back by a failure.
 
 The rows of Listing are the work list; what is handed out is known in memory only, under the account's one lease. First
-what a client waits for, unless a watcher fetches that, then mailbox after mailbox in the planner's order, each newest first.
+what a client waits for, unless a watcher fetches that, then mailbox after mailbox in the planner's order, each newest
+first.
 """
 
 from __future__ import annotations

@@ -67,6 +67,8 @@ class Listener:
         """Ask what is new, in the way that works with this upstream (quirks 28 and 30)."""
         if self._profile.poll_with == "status":
             self._compare(numbers_of_status(await self._client.status(self.name_raw)))
+            for event in self._client.take_announced():
+                self._hear(event)
         elif self._profile.poll_with == "select":
             await self.open()
         else:

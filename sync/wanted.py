@@ -55,6 +55,7 @@ class WantedBodies:
         self._fence = fence
         self._database = database
         self._rng = rng
+        self._directory = spool_directory(Path(settings.DATA_DIR))
 
     async def fetch_all(self, client: AsyncClient, profile: Profile) -> bool:
         """Fetch until nothing is wanted; raises ``UpstreamError`` when the connection is of no use any more.
@@ -75,7 +76,7 @@ class WantedBodies:
         self, client: AsyncClient, profile: Profile, batch: WantedBatch, messages: Sequence[Waiting]
     ) -> list[Waiting]:
         """Fetch messages and store what comes; returns those that the upstream left out or refused."""
-        collector = BodyCollector(messages, spool_directory(Path(settings.DATA_DIR)))
+        collector = BodyCollector(messages, self._directory)
         trouble = ""
         try:
             await client.uid_fetch_at_once(
