@@ -1,7 +1,7 @@
 """Thousands of upstream accounts in one process that log in, open INBOX, and idle.
 
-``python -m tests.fakes.idle_upstream CERTIFICATE KEY HOST...`` listens on 127.0.0.1 and these, and prints its port. It
-speaks just enough IMAP for that, over TLS. The command ``IDLING`` is answered with the number of those that do.
+``python -m tests.fakes.idle_upstream CERTIFICATE KEY`` listens on 127.0.0.1 and prints its port. It speaks
+just enough IMAP for that, over TLS. The command ``IDLING`` is answered with the number of those that do.
 """
 
 from __future__ import annotations
@@ -52,16 +52,14 @@ class _Connection(asyncio.Protocol):
         self.idling.discard(self)
 
 
-async def _serve(certificate: str, key: str, *hosts: str) -> None:
+async def _serve(certificate: str, key: str) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     loop = asyncio.get_running_loop()
-    first = await loop.create_server(_Connection, "127.0.0.1", 0, ssl=context, backlog=4096)
-    port = first.sockets[0].getsockname()[1]
-    server = await loop.create_server(_Connection, list(hosts), port, ssl=context, backlog=4096)
-    print(port, flush=True)
+    server = await loop.create_server(_Connection, "127.0.0.1", 0, ssl=context, backlog=4096)
+    print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
