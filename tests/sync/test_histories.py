@@ -19,7 +19,7 @@ from tests.builders import make_account
 from tests.e2e.figures import Report
 from tests.fakes.chaos_proxy import ChaosProxy, Kind, random_fault
 from tests.fakes.recording_proxy import Command
-from tests.proofs import keep_results, scaled
+from tests.proofs import has_time_left, keep_results, scaled
 from tests.servers.cyrus import Cyrus
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import ImapServer, new_user
@@ -152,6 +152,8 @@ def test_every_history_ends_in_step(bare_dovecot: Dovecot, bare_cyrus: Cyrus, re
     faults: Counter[Kind] = Counter()
     kinds: Counter[str] = Counter()
     for number in range(part, HISTORIES, PARTS):
+        if not has_time_left(began):
+            break
         rng = Random(f"{SEED}/{number}")
         server: ImapServer = bare_cyrus if rng.random() < _CYRUS_SHARE else bare_dovecot
         tier = rng.choice(list(HIDDEN))
