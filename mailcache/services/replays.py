@@ -42,6 +42,12 @@ def claim_due_replays(*, now: datetime, grace: timedelta, claim: timedelta, limi
 
 
 @transaction.atomic
+def postpone_replay(*, account_id: int, until: datetime) -> None:
+    """Have replay looked at again at ``until``: there was no connection for it, through no fault of anybody."""
+    Account.objects.filter(pk=account_id).update(next_replay_at=until)
+
+
+@transaction.atomic
 def record_replay_failure(*, fence: Fence, reason: str, next_replay_at: datetime) -> None:
     """Note why it could not, and when to try again: once for all changes that wait."""
     leases.check(fence)

@@ -16,7 +16,7 @@ from mailcache.models import Account, AccountState, LeaseKind
 from mailcache.services import leases
 from mailcache.services.accounts import record_sync_failure
 from mailcache.services.leases import Fence
-from mailcache.services.replays import record_replay_failure, record_replay_success
+from mailcache.services.replays import postpone_replay, record_replay_failure, record_replay_success
 from mailcache.services.settlement import forget_cancelled
 from sync import backoff, scheduling, stopping
 from sync.connection import UpstreamSession, new_holder
@@ -54,6 +54,7 @@ logger = logging.getLogger(__name__)
 SLICE_SECONDS = 20.0
 # So often in one slice a connection that broke in the middle of something is replaced.
 _REPLACED = 3
+_LOOK_AGAIN = timedelta(seconds=1)
 # Nothing was sent: no change is to blame.
 _NO_WAY = (AuthFailed, ConnectFailed, TlsFailed, TemporarilyRefused)
 
@@ -107,8 +108,7 @@ def run_replay(
     try:
         upstream = connections.open(Purpose.REPLAY)
         if not upstream.reserve():
-            turns.ask(account_id)
-            return ReplayEnd.CROWDED
+            return _make_way_for(account_id)
         turns.forget(account_id)
         with stopping.at_work():
             replay = _Slice(account, fence, connections, upstream, lane, rng)
@@ -125,6 +125,13 @@ def run_replay(
 
 def _is_left_alone(account: Account, now: datetime) -> bool:
     return bool(account.replay_failures) and account.next_replay_at is not None and account.next_replay_at > now
+
+
+def _make_way_for(account_id: int) -> ReplayEnd:
+    """Ask for a connection, and look again soon."""
+    turns.ask(account_id)
+    postpone_replay(account_id=account_id, until=timezone.now() + _LOOK_AGAIN)
+    return ReplayEnd.CROWDED
 
 
 class _Slice:
@@ -166,8 +173,7 @@ class _Slice:
         except SliceOver:
             return ReplayEnd.STOPPED if heartbeat.must_stop() else ReplayEnd.MORE
         except NoConnectionFree:
-            turns.ask(self._account.pk)
-            return ReplayEnd.CROWDED
+            return _make_way_for(self._account.pk)
         except (UpstreamError, SealBroken) as error:
             return self._end_of(error)
         finally:
