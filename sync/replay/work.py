@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
-from mailcache.models import Account, Mailbox, Mutation, MutationKind
+from mailcache.models import Account, Mailbox, Mutation, MutationKind, MutationState
 from mailcache.services.leases import Fence
 from mailcache.services.recovered import recover_append
 from mailcache.services.rows import CHUNK_ROWS
@@ -119,8 +119,12 @@ class ReplayWork:
         self.fail(members, str(error), outcome_known=outcome_known, least=least, parks=not passing)
 
     def lost(self, members: Sequence[Queued], error: UpstreamError) -> None:
-        """Have changes tried again whose command ended with the connection."""
-        self.fail(members, str(error) or type(error).__name__, recovers=False)
+        """Have changes tried again whose command ended with the connection; those just sent are looked up first."""
+        reason = str(error) or type(error).__name__
+        ids = [member.id for member in members if not member.sent]
+        sent = set(Mutation.objects.filter(pk__in=ids, state=MutationState.SENT).values_list("pk", flat=True))
+        self._later([member for member in members if member.id in sent], reason, counts=False, outcome_known=False)
+        self.fail([member for member in members if member.id not in sent], reason, recovers=False)
 
     def fail(
         self,

@@ -9,26 +9,32 @@ from django.db import connections
 
 from mailcache.models import Account
 from tests.builders import make_account
-from tests.fakes.recording_proxy import RecordingProxy
+from tests.fakes.chaos_proxy import ChaosProxy
 from tests.servers.dovecot import Dovecot
 from tests.sync.replay.hands import Hands
 
 
 @pytest.fixture
-def proxy(dovecot: Dovecot) -> Iterator[RecordingProxy]:
+def hidden() -> frozenset[str]:
+    """Capabilities that the upstream lacks; tests override it."""
+    return frozenset()
+
+
+@pytest.fixture
+def proxy(dovecot: Dovecot, hidden: frozenset[str]) -> Iterator[ChaosProxy]:
     """Between imapped and Dovecot."""
-    with RecordingProxy(dovecot.host, dovecot.plain_port) as between:
+    with ChaosProxy(dovecot.host, dovecot.plain_port, hidden=hidden) as between:
         yield between
 
 
 @pytest.fixture
-def account(transactional_db: None, dovecot: Dovecot, upstream_user: str, proxy: RecordingProxy) -> Iterator[Account]:
+def account(transactional_db: None, dovecot: Dovecot, upstream_user: str, proxy: ChaosProxy) -> Iterator[Account]:
     """An account of a user of Dovecot's that no other test uses, behind the proxy."""
     yield make_account(port=proxy.port, username=upstream_user, secret=dovecot.password)
     connections.close_all()
 
 
 @pytest.fixture
-def hands(account: Account, dovecot: Dovecot, upstream_user: str, proxy: RecordingProxy) -> Hands:
+def hands(account: Account, dovecot: Dovecot, upstream_user: str, proxy: ChaosProxy) -> Hands:
     """A client of the account, and a look at its upstream."""
     return Hands(account, dovecot, upstream_user, proxy)

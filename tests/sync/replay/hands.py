@@ -16,7 +16,7 @@ from mailcache.services.transfer import copy_messages, move_messages
 from mailcache.wire.number_set import NumberSet
 from sync.account_run import SliceEnd, run_account_until_done
 from sync.replay.run import ReplayEnd, run_replay
-from tests.fakes.recording_proxy import RecordingProxy
+from tests.fakes.chaos_proxy import ChaosProxy
 from tests.servers.dovecot import Dovecot
 from tests.sync.mirror import upstream
 
@@ -27,7 +27,7 @@ EVERYTHING = NumberSet([(1, 2**32 - 1)])
 class Hands:
     """Changes here by mailbox name; ``replay`` takes them upstream."""
 
-    def __init__(self, account: Account, dovecot: Dovecot, user: str, proxy: RecordingProxy) -> None:
+    def __init__(self, account: Account, dovecot: Dovecot, user: str, proxy: ChaosProxy) -> None:
         self.account = account
         self.dovecot = dovecot
         self.user = user
