@@ -30,6 +30,7 @@ from sync.lanes import Lane, slow_accounts
 from sync.models import Checkpoint, Purpose, SyncRun
 from sync.passes import Passes
 from sync.planner import CHUNK_MESSAGES
+from sync.replay import turns
 from sync.services import runs
 from sync.services.runs import Counters
 from sync.services.slots import connection_limits
@@ -98,7 +99,8 @@ def run_slice(
     connections = SliceConnections(account, holder=fence.holder, lane=lane, rng=rng)
     try:
         upstream = connections.open(Purpose.SYNC)
-        if not upstream.reserve():
+        # Replay goes before sync.
+        if turns.is_asked(account_id) or not upstream.reserve():
             runs.postpone_slice(account_id=account_id, until=timezone.now() + backoff.soon(rng), full=full)
             return SliceEnd.CROWDED
         run = runs.begin_slice(fence=fence, full=full, now=timezone.now())
@@ -199,6 +201,7 @@ class _Slice:
         return self._complete()
 
     def _work(self, heartbeat: Heartbeat, deadline: float) -> None:
+        makes_way = turns.watch(self._account.pk)
         work = SliceWork(
             account=self._account,
             fence=self._fence,
@@ -206,7 +209,7 @@ class _Slice:
             upstream=self._upstream,
             counters=self._counters[0],
             deadline=deadline,
-            must_stop=lambda: heartbeat.must_stop() or stopping.is_stopping(),
+            must_stop=lambda: heartbeat.must_stop() or stopping.is_stopping() or makes_way(),
             rng=self._rng,
             profile=self._profile,
             lane=self._lane,

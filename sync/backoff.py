@@ -42,6 +42,21 @@ def reconnect_delay(attempts: int, rng: Random) -> timedelta:
     return timedelta(seconds=rng.uniform(0, min(0.5 * 2.0 ** min(attempts - 1, 20), 4.0)))
 
 
+def mutation_delay(attempts: int, rng: Random) -> timedelta:
+    """Return when a change that failed ``attempts`` times is sent again: at first at once, in the end hourly."""
+    if attempts <= 1:
+        return timedelta()
+    return _jittered(min(5.0 * 4.0 ** min(attempts - 2, 20), 3600.0), rng, share=0.5)
+
+
+def replay_delay(failures: int, rng: Random) -> timedelta:
+    """Return for how long replay leaves alone an upstream that it could not reach ``failures`` times in a row.
+
+    What clients did is upstream within 2 seconds of its return, if it was not away for long.
+    """
+    return _jittered(min(1.5 * 1.2 ** max(0, min(failures, 60) - 20), 60.0), rng, share=0.5)
+
+
 def soon(rng: Random) -> timedelta:
     """Return when to look again for what somebody else is using now."""
     return timedelta(seconds=rng.uniform(2.0, 10.0))

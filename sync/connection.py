@@ -178,6 +178,13 @@ class UpstreamSession:
         self._selected = name
         return selected
 
+    def select(self, name: bytes) -> SelectedMailbox:
+        """Open a mailbox for reading and writing."""
+        self._selected = None
+        selected = self.client.select(name)
+        self._selected = name
+        return selected
+
     def is_open(self, name: bytes) -> bool:
         """Tell whether this mailbox is the one that is open."""
         return self._selected == name and self._client is not None and not self._client.poisoned

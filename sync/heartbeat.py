@@ -13,7 +13,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from mailcache.errors import LeaseLost
-from mailcache.models import Account
+from mailcache.models import Account, LeaseKind
 from mailcache.services import leases
 from mailcache.services.leases import LEASE_SECONDS, RENEW_SECONDS, Fence
 from sync import stopping
@@ -98,7 +98,9 @@ class Heartbeat:
 
     def _beat(self) -> None:
         leases.renew(self._fence)
-        if not Account.objects.syncable().filter(pk=self._fence.account_id).exists():
+        accounts = Account.objects
+        allowed = accounts.replayable() if self._fence.kind == LeaseKind.REPLAY else accounts.syncable()
+        if not allowed.filter(pk=self._fence.account_id).exists():
             self._stop.set()
         self._on_beat()
 

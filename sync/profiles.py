@@ -84,6 +84,8 @@ class Profile:
     """What is sent by SMTP is filed in Sent by the server, so a client's APPEND there would double it."""
     rewrites_bytes: bool = False
     """What was appended may read differently afterwards."""
+    drops_appended_flags: bool = False
+    """Flags given with APPEND may be lost: they are stored once more."""
     deduplicates: bool = False
     """An APPEND of bytes that are there already gives the message that is there."""
     writes_per_second: float | None = None
@@ -107,6 +109,7 @@ PROFILES: tuple[Profile, ...] = (
         "imap-mail.outlook.com", "partner.outlook.cn"), says=("microsoft.exchange", "microsoft exchange"),
         masked=frozenset({"IMAP4REV2"}), id_arguments="nil", probe_login=True, idle_seconds=20 * _MINUTE,
         exact_sizes=False, files_sent_mail=True, rewrites_bytes=True, writes_per_second=1.0, throttle=True,
+        drops_appended_flags=True,
     ),
     # 21-24
     Profile(

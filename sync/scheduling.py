@@ -20,6 +20,7 @@ from kombu.exceptions import OperationalError
 
 from mailcache.models import Account
 from mailcache.services import accounts
+from mailcache.services.replays import claim_due_replays
 from sync.lanes import Lane, slow_accounts
 from sync.services import runs
 from sync.services.audits import AUDIT_SECONDS
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 SYNC_ACCOUNT = "sync.tasks.sync_account"
 AUDIT_ACCOUNT = "sync.tasks.audit_account"
+REPLAY_ACCOUNT = "sync.tasks.replay_account"
 # How often beat asks for the accounts that are due.
 TICK_SECONDS = 5.0
 # After an outage, or when many accounts were added at once, all are due at the same time: they are claimed at so many
@@ -38,6 +40,10 @@ _LEAST_AT_ONCE = 20
 # How long a want may lie before its message is taken for lost.
 _WANT_LOST_AFTER = timedelta(seconds=30)
 _AT_ONCE = 1000
+# The message that follows a local change should have been worked on by then; so long another one may take.
+_REPLAY_LOST_AFTER = timedelta(seconds=2)
+_REPLAY_CLAIM = timedelta(seconds=15)
+_REPLAY_EXPIRES = timedelta(seconds=300)
 _URGENT = "urgent"
 
 
@@ -107,6 +113,25 @@ def enqueue(account_id: int, *, full: bool, urgent: bool = False) -> bool:
     return _send(account_id, full=full, queue=_queue(is_slow=is_slow, urgent=urgent))
 
 
+def enqueue_due_replays(*, now: datetime | None = None) -> int:
+    """Enqueue the accounts whose local changes should have been replayed; returns how many."""
+    now = now or timezone.now()
+    due = claim_due_replays(now=now, grace=_REPLAY_LOST_AFTER, claim=_REPLAY_CLAIM, limit=_AT_ONCE)
+    slow = slow_accounts(due, now)
+    for account_id in due:
+        _send_replay(account_id, force=True, queue=_queue(is_slow=account_id in slow, urgent=True))
+    return len(due)
+
+
+def enqueue_replay(account_id: int, *, force: bool = False) -> bool:
+    """Have local changes replayed as soon as a worker is free; False when the broker cannot be reached.
+
+    ``force``: also where the upstream is left alone because it could not be reached.
+    """
+    is_slow = bool(slow_accounts([account_id], timezone.now()))
+    return _send_replay(account_id, force=force, queue=_queue(is_slow=is_slow, urgent=True))
+
+
 def _queue(*, is_slow: bool, urgent: bool = False) -> str:
     """Return the queue of a task: one that may keep its worker waiting never stands before others."""
     if is_slow:
@@ -115,17 +140,20 @@ def _queue(*, is_slow: bool, urgent: bool = False) -> str:
 
 
 def _send(account_id: int, *, full: bool, queue: str) -> bool:
+    return _send_task(SYNC_ACCOUNT, account_id, {"full": full}, queue=queue, expires=runs.QUEUED_CLAIM)
+
+
+def _send_replay(account_id: int, *, force: bool, queue: str) -> bool:
+    return _send_task(REPLAY_ACCOUNT, account_id, {"force": force}, queue=queue, expires=_REPLAY_EXPIRES)
+
+
+def _send_task(name: str, account_id: int, arguments: dict[str, bool], *, queue: str, expires: timedelta) -> bool:
     try:
         current_app.send_task(
-            SYNC_ACCOUNT,
-            args=[account_id],
-            kwargs={"full": full},
-            queue=queue,
-            expires=runs.QUEUED_CLAIM.total_seconds(),
-            retry=False,
+            name, args=[account_id], kwargs=arguments, queue=queue, expires=expires.total_seconds(), retry=False
         )
     except OperationalError as error:
-        logger.warning("account %s: cannot enqueue a sync: %s", account_id, error)
+        logger.warning("account %s: cannot enqueue %s: %s", account_id, name, error)
         return False
     return True
 

@@ -7,6 +7,7 @@ from celery import Task, shared_task
 from sync import audit, fetching_wanted, scheduling
 from sync.account_run import UNFINISHED, SliceEnd, run_slice
 from sync.lanes import Lane
+from sync.replay.run import ReplayEnd, run_replay
 
 
 # The slice's own clock and its heartbeat end it long before; the limit is for one that hangs in spite of both. In the
@@ -20,6 +21,21 @@ def sync_account(self: Task[[int], None], account_id: int, *, full: bool = False
     if end in UNFINISHED:
         # A slice that was not begun here has still to do all that was asked for.
         scheduling.enqueue(account_id, full=full and end is SliceEnd.SLOW)
+
+
+@shared_task(name=scheduling.REPLAY_ACCOUNT, bind=True, soft_time_limit=120, time_limit=150)
+def replay_account(self: Task[[int], None], account_id: int, *, force: bool = False) -> None:
+    """Replay local changes of an account for one slice; what remains goes to the end of the queue."""
+    queue = (self.request.delivery_info or {}).get("routing_key")
+    end = run_replay(account_id, force=force, lane=Lane.SLOW if queue == Lane.SLOW.value else Lane.FAST)
+    if end in (ReplayEnd.MORE, ReplayEnd.SLOW):
+        scheduling.enqueue_replay(account_id, force=force and end is ReplayEnd.SLOW)
+
+
+@shared_task(name="sync.tasks.enqueue_due_replays")
+def enqueue_due_replays() -> None:
+    """Enqueue the accounts whose local changes were not replayed yet; beat calls this every second."""
+    scheduling.enqueue_due_replays()
 
 
 @shared_task(name="sync.tasks.enqueue_due_syncs")

@@ -75,6 +75,7 @@ CELERY_TASK_ROUTES = {
 CELERY_BEAT_SCHEDULE_FILENAME = str(RUN_DIR / "celerybeat-schedule")
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     # A message that waited this long has been followed by another one.
+    "enqueue due replays": {"task": "sync.tasks.enqueue_due_replays", "schedule": 1.0, "options": {"expires": 1.0}},
     "enqueue due syncs": {"task": "sync.tasks.enqueue_due_syncs", "schedule": 5.0, "options": {"expires": 5.0}},
     "enqueue wanted": {"task": "sync.tasks.urgent.enqueue_wanted", "schedule": 2.0, "options": {"expires": 2.0}},
     "enqueue due audits": {

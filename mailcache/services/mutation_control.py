@@ -30,7 +30,7 @@ _DEPENDENTS = """
 """
 _DROP = """
     DELETE FROM mailcache_mutation WHERE account_id = %(account)s AND id = ANY(%(ids)s)
-    RETURNING kind, remote_id, message_id
+    RETURNING kind, remote_id
 """
 # With nothing left that knows why it is not shown, the message is new to the next comparison.
 _FORGET_REMOTES = """
@@ -88,15 +88,21 @@ def drop_mutations(*, account_id: int, ids: Collection[int]) -> Dropped:
     """
     which: dict[str, Any] = {"account": account_id, "ids": list(ids), "settled": MutationState.SETTLED.value}
     all_ids = [mutation_id for (mutation_id,) in fetch_all(_DEPENDENTS, which)]
-    rows = fetch_all(_DROP, {"account": account_id, "ids": all_ids})
-    _remove(account_id, [message for kind, _, message in rows if kind in _TRANSFERS and message is not None])
-    remotes = [remote for kind, remote, _ in rows if kind in _TAKES_AWAY and remote is not None]
+    messages = Mutation.objects.filter(pk__in=all_ids, kind__in=_TRANSFERS, message__isnull=False)
+    remove_messages_here(account_id, list(messages.values_list("message_id", flat=True)))
+    return Dropped(all_ids, undo_mutations(account_id, all_ids))
+
+
+def undo_mutations(account_id: int, ids: Collection[int]) -> frozenset[int]:
+    """Delete mutations in the caller's transaction; returns the mailboxes whose messages are to be shown again."""
+    rows = fetch_all(_DROP, {"account": account_id, "ids": list(ids)})
+    remotes = [remote for kind, remote in rows if kind in _TAKES_AWAY and remote is not None]
     mailboxes = fetch_all(_FORGET_REMOTES, {"account": account_id, "remotes": remotes}) if remotes else []
-    return Dropped(all_ids, frozenset(mailbox_id for (mailbox_id,) in mailboxes))
+    return frozenset(mailbox_id for (mailbox_id,) in mailboxes)
 
 
-def _remove(account_id: int, message_ids: Collection[int]) -> None:
-    """Take messages away again, mailbox by mailbox in the order in which all transactions lock them."""
+def remove_messages_here(account_id: int, message_ids: Collection[int]) -> None:
+    """Take messages away in the caller's transaction, mailbox by mailbox in the order in which all lock them."""
     found = fetch_all(_MESSAGES, {"account": account_id, "ids": list(message_ids)}) if message_ids else []
     for mailbox_id, rows in groupby(found, key=lambda row: int(row[0])):
         locked = lock_mailbox(mailbox_id)

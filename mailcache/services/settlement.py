@@ -25,7 +25,7 @@ _RAISE = """
     UPDATE mailcache_account SET settlements = settlements + 1 WHERE id = %(account)s RETURNING settlements
 """
 _NOTE_SENT = """
-    UPDATE mailcache_mutation SET state = %(sent)s, noted = %(noted)s::jsonb, attempts = attempts + 1
+    UPDATE mailcache_mutation SET state = %(sent)s, noted = %(noted)s::jsonb
     WHERE account_id = %(account)s AND id = ANY(%(ids)s) AND state IN (%(pending)s, %(sent)s)
 """
 _NOTE_ACCEPTED = """

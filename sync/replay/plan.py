@@ -69,15 +69,18 @@ class Queued:
     parked: bool = False
     sent: bool = False
     has_place: bool = True
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """Changes that go upstream together, in order. Several STOREs of one message have become one ``delta``.
 
-    Where ``sent`` is true they went there before, and what became of them has to be looked up.
+    Where ``sent`` is true they went there before, and what became of them has to be looked up. Steps of one ``level``
+    do not depend on each other.
     """
 
+    level: int
     kind: Kind
     mailbox_id: int | None
     target_id: int | None
@@ -194,7 +197,7 @@ class _Planner:
             members = groups.setdefault((unit.level, not first.sent, command), [])
             members.extend(replace(member, delta=unit.delta) for member in unit.members)
         in_order = sorted(groups.items(), key=lambda group: (group[0][0], group[0][1], group[1][0].id))
-        return tuple(_step(members) for _, members in in_order)
+        return tuple(_step(level, members) for (level, _, _), members in in_order)
 
     def _is_possible(self, change: Queued) -> bool:
         has_source = change.kind not in _SOURCE_KINDS or change.remote_id is not None or change.sent
@@ -267,9 +270,9 @@ def _touched(change: Queued) -> FlagSet:
     return change.delta.add.merged(add=change.delta.remove, remove=_NO_FLAGS)
 
 
-def _step(members: list[Queued]) -> Step:
+def _step(level: int, members: list[Queued]) -> Step:
     first = members[0]
-    return Step(first.kind, first.mailbox_id, first.target_id, first.delta, first.sent, tuple(members))
+    return Step(level, first.kind, first.mailbox_id, first.target_id, first.delta, first.sent, tuple(members))
 
 
 def _lineage(name: str) -> Iterator[str]:

@@ -233,6 +233,14 @@ def want_mailboxes(*, account_id: int, mailbox_ids: Collection[int]) -> int:
 
 
 @transaction.atomic
+def want_mailbox(*, account_id: int, mailbox_id: int) -> None:
+    """Note that a mailbox has to be compared: replay found it other than it is here."""
+    Checkpoint.objects.update_or_create(
+        account_id=account_id, mailbox_id=mailbox_id, defaults={"wanted_at": timezone.now()}
+    )
+
+
+@transaction.atomic
 def reclaim_wanted(*, now: datetime, older_than: timedelta, limit: int) -> list[int]:
     """Return accounts with wants that no run has looked at for a while, and give these wants a new date."""
     due = Checkpoint.objects.wanted(now).filter(wanted_at__lt=now - older_than)

@@ -1,0 +1,58 @@
+"""EXPUNGE upstream: exactly the messages that were meant, never what somebody else marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mailcache.services.settlement import settle_expunges
+from sync.replay.plan import Queued, Step
+from sync.replay.present import check, present
+from sync.replay.store import READ_ONLY
+from sync.replay.work import ReplayWork, batches
+from sync.upstream.errors import CommandRefused
+
+OTHER_MESSAGE = "the upstream has another message under this UID: nothing was removed"
+_OTHERS_MARKED = (
+    "the upstream cannot expunge single messages (UIDPLUS), and others are marked as deleted in this mailbox"
+)
+_MOST = 500
+_DELETED = ("\\Deleted",)
+
+
+def replay_expunge(work: ReplayWork, step: Step) -> None:
+    """Remove messages whose identity was checked."""
+    mailbox = work.mailbox(step.mailbox_id)
+    for batch in batches(step.members, _MOST):
+        work.pause_point()
+        selected = work.open(mailbox)
+        if selected.read_only:
+            work.park(batch, READ_ONLY)
+            continue
+        found = present(work, mailbox, selected, batch)
+        checked = check(work, found)
+        work.park(checked.other, OTHER_MESSAGE)
+        if checked.gone:
+            settle_expunges(fence=work.fence, ids=[member.id for member in checked.gone])
+        if checked.same:
+            _expunge(work, checked.same, sorted({found.uids[member.id] for member in checked.same}))
+
+
+def _expunge(work: ReplayWork, members: Sequence[Queued], uids: list[int]) -> None:
+    client = work.upstream.client
+    try:
+        if not client.may("UIDPLUS") and not set(client.uid_search(b"DELETED")) <= set(uids):
+            work.fail(members, _OTHERS_MARKED)
+            return
+        work.pace()
+        client.uid_store(uids, b"+FLAGS.SILENT", _DELETED)
+        if client.may("UIDPLUS"):
+            client.uid_expunge(uids)
+        elif client.uid_search(b"DELETED") == uids:
+            client.expunge()
+        else:
+            work.fail(members, _OTHERS_MARKED)
+            return
+    except CommandRefused as error:
+        work.refused(members, error)
+        return
+    settle_expunges(fence=work.fence, ids=[member.id for member in members])

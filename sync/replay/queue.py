@@ -1,0 +1,89 @@
+"""The queue of one account, as the planner sees it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db.models import Q
+from django.utils import timezone
+
+from mailcache.flags import FlagDelta, FlagSet
+from mailcache.models import Mailbox, Mutation, MutationState
+from mailcache.names import DELIMITER
+from sync.replay.plan import Kind, Queued
+
+# A beginning of the queue is planned; what is longer comes when that is done.
+_WINDOW = 20_000
+# Whatever holds a change up announces that it does so no longer; this is for an announcement that was lost.
+_LOOK_AGAIN = timedelta(seconds=60)
+_COLUMNS = (
+    "pk", "kind", "mailbox_id", "target_id", "remote_id", "remote__mailbox_id", "depends_on_id", "state", "attempts",
+    "next_try_at", "add_flags", "add_keywords", "remove_flags", "remove_keywords", "arguments",
+)  # fmt: skip
+_NAMED = frozenset({Kind.CREATE, Kind.DELETE, Kind.RENAME})
+
+
+def load_queue(account_id: int, now: datetime) -> list[Queued]:
+    """Return what is not settled yet, in order: a bounded beginning of it that has something to do, or all."""
+    upstream = set(
+        Mailbox.objects.filter(account_id=account_id, upstream_name__isnull=False).values_list("pk", flat=True)
+    )
+    unsettled = Mutation.objects.unsettled(account_id)
+    due = Q(next_try_at__lte=now) & ~Q(state=MutationState.PARKED)
+    ends = list(unsettled.filter(due).values_list("pk", flat=True)[_WINDOW - 1 : _WINDOW])
+    rows = unsettled.filter(pk__lte=ends[0]) if ends else unsettled
+    return [_queued(row, upstream, now) for row in rows.values_list(*_COLUMNS).iterator(chunk_size=5_000)]
+
+
+def has_due(account_id: int, now: datetime) -> bool:
+    """Tell whether something waits whose time has come."""
+    return Mutation.objects.replayable(account_id).filter(next_try_at__lte=now).exists()
+
+
+class Seen(NamedTuple):
+    """How much of a queue was planned: what was queued up to a change, and whose time had come."""
+
+    last_id: int
+    at: datetime
+
+    def has_news(self, account_id: int) -> bool:
+        """Tell whether something may be done that could not be then."""
+        rows = Mutation.objects.replayable(account_id).filter(next_try_at__lte=timezone.now())
+        return rows.filter(Q(pk__gt=self.last_id) | Q(next_try_at__gt=self.at)).exists()
+
+    def next_look(self, account_id: int) -> datetime | None:
+        """Return when to look at the queue again: not sooner at what others hold up. None where nothing is left."""
+        rows = Mutation.objects.replayable(account_id)
+        if not rows.exists():
+            return None
+        date = rows.filter(next_try_at__gt=self.at).order_by("next_try_at").values_list("next_try_at", flat=True)
+        latest = self.at + _LOOK_AGAIN
+        return min(date.first() or latest, latest)
+
+
+def _queued(row: tuple[Any, ...], upstream: set[int], now: datetime) -> Queued:
+    (
+        number, kind_name, mailbox, target, remote, remote_mailbox, depends_on, state, attempts,
+        next_try_at, add, add_keywords, remove, remove_keywords, arguments,
+    ) = row  # fmt: skip
+    kind = Kind(kind_name)
+    # A change of a message happens where the message is upstream, whatever became of it here.
+    place = remote_mailbox if remote_mailbox is not None else mailbox
+    needed = {target} if kind is Kind.APPEND else {place, target}
+    names = (arguments.get("name"), arguments.get("from"), arguments.get("to")) if kind in _NAMED else ()
+    return Queued(
+        id=number,
+        kind=kind,
+        mailbox_id=place,
+        target_id=target,
+        remote_id=remote,
+        depends_on_id=depends_on,
+        delta=FlagDelta(FlagSet.of(add, add_keywords), FlagSet.of(remove, remove_keywords)),
+        names=tuple(name.strip(DELIMITER) for name in names if name),
+        ready=next_try_at <= now,
+        parked=state == MutationState.PARKED,
+        sent=state == MutationState.SENT,
+        has_place=kind is Kind.CREATE or all(mailbox in upstream for mailbox in needed if mailbox is not None),
+        attempts=attempts,
+    )
