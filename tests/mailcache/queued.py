@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailcache.flags import FlagStore, FlagSet, StoreMode
+from mailcache.flags import FlagSet, FlagStore, StoreMode
 from mailcache.models import Account, LeaseKind, Mailbox, Message, Mutation
 from mailcache.services import leases
 from mailcache.services.append import append_messages, inline_message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from mailcache.flags import FlagStore, FlagSet, StoreMode
+from mailcache.flags import FlagSet, FlagStore, StoreMode
 from mailcache.models import Account, Mailbox, Message, Mutation
 from mailcache.names import INBOX
 from mailcache.services.append import append_messages, inline_message
