@@ -10,9 +10,10 @@ from imapped_site.units import decimal
 from mailcache.errors import MailcacheError
 from mailcache.models import Account, AccountState, TlsMode
 from mailcache.services.accounts import retry_credentials
-from sync.connection import credentials_of, endpoint_of
+from sync.connection import endpoint_of, log_in
+from sync.oauth.errors import SignInNeeded
 from sync.upstream.blocking import BlockingClient
-from sync.upstream.endpoint import Deadlines
+from sync.upstream.endpoint import Credentials, Deadlines
 from sync.upstream.errors import AuthFailed, ConnectFailed, TemporarilyRefused, TimedOut, TlsFailed, UpstreamError
 
 # Somebody waits for the answer. A login may be slow on a busy server without anything being wrong (field note 10).
@@ -72,6 +73,8 @@ def diagnose(error: UpstreamError, account: Account) -> str:
             return f"Cannot connect to {place}: {error}. Check the host name, the port and the firewall."
         case TlsFailed():
             return f"Connected to {place}, but TLS failed: {error}. {_tls_hint(str(error), account)}"
+        case SignInNeeded():
+            return f"{account}: {error}."
         case AuthFailed():
             return (
                 f"{place} refuses the user name {account.username!r} or the password: {error}. "
@@ -87,7 +90,11 @@ def diagnose(error: UpstreamError, account: Account) -> str:
 
 def _look_around(account: Account) -> UpstreamReport:
     started = time.monotonic()
-    with BlockingClient.connect(endpoint_of(account), credentials_of(account), _DEADLINES) as client:
+
+    def connect(credentials: Credentials) -> BlockingClient:
+        return BlockingClient.connect(endpoint_of(account), credentials, _DEADLINES)
+
+    with log_in(account, connect) as client:
         names = sorted(mailbox.name for mailbox in client.list_mailboxes())
         capabilities = tuple(sorted(client.capabilities))
         client.logout()

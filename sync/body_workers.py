@@ -30,11 +30,17 @@ logger = logging.getLogger(__name__)
 
 
 def fetch_batches(
-    work: SliceWork, fetcher: BodyFetcher, dispenser: BatchDispenser, faults: Faults, *, wait: bool
+    work: SliceWork, fetcher: BodyFetcher, dispenser: BatchDispenser, faults: Faults, *, is_first: bool
 ) -> None:
-    """Fetch batch after batch over one connection; raises ``SliceOver``, or the fault that ends this connection."""
-    handler = FaultHandler(work, faults)
-    while (batch := dispenser.take(work.pace.batch_limit, wait=wait)) is not None:
+    """Fetch batch after batch over one connection; raises ``SliceOver``, or the fault that ends this connection.
+
+    The slice's first connection takes what there is; the others wait for more while it lists.
+    """
+    handler = FaultHandler(work, faults, blames=is_first)
+    while True:
+        batch = dispenser.take(work.pace.batch_limit, wait=not is_first, avoided=handler.avoided)
+        if batch is None:
+            return
         try:
             # Outside of the other: what fails here is not the mailbox's fault.
             work.upstream.connect()
@@ -108,7 +114,7 @@ class BodyWorkers:
         try:
             with BodyStore(work.fence, work.counters) as store:
                 fetcher = BodyFetcher(work, store, self._dispenser)
-                fetch_batches(work, fetcher, self._dispenser, self._faults, wait=True)
+                fetch_batches(work, fetcher, self._dispenser, self._faults, is_first=False)
         except SliceOver:
             return
         except NoConnectionFree as error:

@@ -7,27 +7,38 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import cast
+from typing import TypeVar, cast
 
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from mailcache.models import Account
+from mailcache.models import OAUTH_METHODS, Account
+from mailcache.services.oauth_grants import forget_access_token
 from mailcache.services.sealed_secrets import open_secret
 from sync.backoff import reconnect_delay
 from sync.errors import NoConnectionFree
 from sync.lanes import Lane
 from sync.limits import is_too_many_connections
 from sync.models import Purpose
+from sync.oauth.tokens import access_token
 from sync.profiles import GENERIC, Profile, choose_profile, detect_profile
 from sync.services.slots import Slot, acquire_slot, connection_limits, held_elsewhere, release_slot
 from sync.services.upstream_notes import latches_of, note_crowded, note_upstream
 from sync.upstream.blocking import BlockingClient
 from sync.upstream.endpoint import AuthMethod, Credentials, Endpoint, TlsMode
-from sync.upstream.errors import ConnectFailed, ConnectionLost, ServerBye, Severity, TlsFailed, UpstreamError
+from sync.upstream.errors import (
+    AuthFailed,
+    ConnectFailed,
+    ConnectionLost,
+    ServerBye,
+    Severity,
+    TlsFailed,
+    UpstreamError,
+)
 from sync.upstream.values import CommandUsage, Resync, SelectedMailbox
 
 logger = logging.getLogger(__name__)
@@ -35,6 +46,8 @@ logger = logging.getLogger(__name__)
 # A name server that fails for a moment must not end a run of hours (field note 6).
 _RECONNECTS = 4
 _MOMENTARY = (ConnectFailed, ConnectionLost, ServerBye, TlsFailed)
+
+T = TypeVar("T")
 
 
 def endpoint_of(account: Account) -> Endpoint:
@@ -48,10 +61,23 @@ def endpoint_of(account: Account) -> Endpoint:
 
 
 def credentials_of(account: Account) -> Credentials:
-    """Return how to log in there; raises ``SealBroken``."""
-    return Credentials(
-        method=cast(AuthMethod, account.auth_method), username=account.username, secret=open_secret(account)
-    )
+    """Return how to log in there; raises ``SealBroken``, or ``UpstreamError`` where no access token is to be had.
+
+    For OAuth accounts this may ask the authorization server: call it where waiting is allowed, for each connection.
+    """
+    secret = access_token(account) if account.auth_method in OAUTH_METHODS else open_secret(account)
+    return Credentials(method=cast(AuthMethod, account.auth_method), username=account.username, secret=secret)
+
+
+def log_in(account: Account, connect: Callable[[Credentials], T]) -> T:
+    """Connect with the account's credentials; an access token that is refused before its time is replaced, once."""
+    credentials = credentials_of(account)
+    try:
+        return connect(credentials)
+    except AuthFailed:
+        if account.auth_method not in OAUTH_METHODS or not forget_access_token(account_id=account.pk):
+            raise
+    return connect(credentials_of(account))
 
 
 def profile_of(account: Account) -> Profile:
@@ -224,19 +250,22 @@ class UpstreamSession:
             # Many of this lane's threads wait for an upstream at any time: not with a database connection each.
             connection.close()
         self.connected_at = timezone.now()
-        client = BlockingClient.connect(
-            endpoint_of(self._account),
-            credentials_of(self._account),
-            self._lane.deadlines,
-            profile=self.profile,
-            refused=self._latches,
-        )
+        client = log_in(self._account, self._connect)
         with self._lock:
             self._client = client
             if self._aborted.is_set():
                 client.close()
         self._was_connected = True
         return client
+
+    def _connect(self, credentials: Credentials) -> BlockingClient:
+        return BlockingClient.connect(
+            endpoint_of(self._account),
+            credentials,
+            self._lane.deadlines,
+            profile=self.profile,
+            refused=self._latches,
+        )
 
     def _give_way(self, error: UpstreamError) -> None:
         """Use fewer connections for a while where the upstream allows no more than those of the account's others."""

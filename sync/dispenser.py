@@ -8,8 +8,9 @@ first.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from django.utils import timezone
 
@@ -23,6 +24,7 @@ from sync.planner import Waiting
 
 # Somebody else may put rows into the work list: what a client waits for.
 _LOOK_SECONDS = 2.0
+_NO_ORDER: Mapping[int, Sequence[int]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -47,18 +49,31 @@ class BatchDispenser:
         self._mailboxes: dict[int, Mailbox] = {}
         self._empty: set[int] = set()
         self._unlisted: set[int] = set()
+        self._first: Mapping[int, Sequence[int]] = _NO_ORDER
+        self._none_shown: set[int] = set()
         self._claimed: set[int] = set()
         self._complete = False
         self._stopped = False
         self.spent = 0
         """Octets handed out that nobody waits for."""
 
-    def offer(self, mailboxes: Iterable[Mailbox], *, unlisted: Iterable[int] = ()) -> None:
-        """Say which mailboxes may be fetched from. Of those in ``unlisted`` only messages whose header is known."""
+    def offer(
+        self,
+        mailboxes: Iterable[Mailbox],
+        *,
+        unlisted: Iterable[int] = (),
+        first: Mapping[int, Sequence[int]] = _NO_ORDER,
+    ) -> None:
+        """Say which mailboxes may be fetched from. Of those in ``unlisted`` only messages whose header is known.
+
+        ``first`` names the label mailboxes whose messages come before the others of a mailbox.
+        """
         with self._changed:
             self._mailboxes = {mailbox.pk: mailbox for mailbox in mailboxes}
             self._unlisted = set(unlisted)
+            self._first = first
             self._empty.clear()
+            self._none_shown.clear()
             self._changed.notify_all()
 
     def reopen(self, mailbox: Mailbox, *, listed: bool = False) -> None:
@@ -67,6 +82,7 @@ class BatchDispenser:
             if mailbox.pk in self._mailboxes:
                 self._mailboxes[mailbox.pk] = mailbox
             self._empty.discard(mailbox.pk)
+            self._none_shown.clear()
             if listed:
                 self._unlisted.discard(mailbox.pk)
             self._changed.notify_all()
@@ -83,14 +99,16 @@ class BatchDispenser:
             self._stopped = True
             self._changed.notify_all()
 
-    def take(self, limit: int, *, wait: bool, mailbox: Mailbox | None = None) -> Batch | None:
+    def take(
+        self, limit: int, *, wait: bool, mailbox: Mailbox | None = None, avoided: Container[int] = ()
+    ) -> Batch | None:
         """Return a batch of at most ``limit`` octets; with ``wait``, wait for one until the work is complete.
 
-        With ``mailbox``, only of that one.
+        With ``mailbox``, only of that one; of none that is in ``avoided``.
         """
         with self._changed:
             while not self._stopped:
-                batch = self._find(limit) if mailbox is None else self._ahead(mailbox.pk, limit)
+                batch = self._find(limit, avoided) if mailbox is None else self._ahead(mailbox.pk, limit)
                 if batch is not None:
                     batch.held |= {message.remote_id for message in batch.messages}
                     self._claimed |= batch.held
@@ -124,23 +142,37 @@ class BatchDispenser:
         rows = Listing.objects.fetchable(self._account_id, timezone.now())
         return replace(self._rights, octets=None).permitted(rows, spent=0).exists()
 
-    def _find(self, limit: int) -> Batch | None:
+    def _find(self, limit: int, avoided: Container[int]) -> Batch | None:
         wanted = self._permitted().wanted().order_by("wanted_at").values_list("mailbox_id", flat=True)
-        for mailbox_id in dict.fromkeys(wanted[: self._most]):
+        for mailbox_id in dict.fromkeys(mailbox_id for mailbox_id in wanted[: self._most] if mailbox_id not in avoided):
             batch = self._next(mailbox_id, limit, self._permitted().wanted())
             if batch is not None:
                 return batch
-        return next(filter(None, (self._ahead(mailbox_id, limit) for mailbox_id in self._mailboxes)), None)
+        mailboxes = [mailbox_id for mailbox_id in self._mailboxes if mailbox_id not in avoided]
+        return next(filter(None, (self._ahead(mailbox_id, limit) for mailbox_id in mailboxes)), None)
 
     def _ahead(self, mailbox_id: int, limit: int) -> Batch | None:
         if mailbox_id in self._empty:
             return None
-        batch = self._next(mailbox_id, self._within_budget(limit), self._permitted())
+        batch = self._first_shown(mailbox_id, limit) or self._next(
+            mailbox_id, self._within_budget(limit), self._permitted()
+        )
         if batch is None:
             self._empty.add(mailbox_id)
         else:
             self.spent += sum(message.size for message in batch.messages)
         return batch
+
+    def _first_shown(self, mailbox_id: int, limit: int) -> Batch | None:
+        """Return a batch of what the most important label mailboxes show."""
+        for shown_in in self._first.get(mailbox_id, ()):
+            if shown_in in self._none_shown:
+                continue
+            batch = self._next(mailbox_id, self._within_budget(limit), self._permitted().shown_in(shown_in))
+            if batch is not None:
+                return batch
+            self._none_shown.add(shown_in)
+        return None
 
     def _next(self, mailbox_id: int, limit: int, rows: ListingQuerySet) -> Batch | None:
         mailbox = self._mailboxes.get(mailbox_id)

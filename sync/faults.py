@@ -12,7 +12,7 @@ from sync.backoff import mailbox_delay
 from sync.lanes import Lane
 from sync.models import Checkpoint
 from sync.services.checkpoints import note_failed
-from sync.upstream.errors import CommandRefused, Severity, TimedOut, UpstreamError
+from sync.upstream.errors import CommandRefused, Severity, TimedOut, UpstreamError, suggested_pause
 from sync.work import SUSPECT_AFTER, SliceWork
 
 logger = logging.getLogger(__name__)
@@ -47,11 +47,18 @@ class Faults:
 
 
 class FaultHandler:
-    """Decides, for one thread of a slice, what becomes of a fault that it met in a mailbox."""
+    """Decides, for one thread of a slice, what becomes of a fault that it met in a mailbox.
 
-    def __init__(self, work: SliceWork, faults: Faults) -> None:
+    Only the first connection blames mailboxes (``blames``). A further one that meets a fault leaves that mailbox to the
+    others: it may be the connection that is at fault (G7).
+    """
+
+    def __init__(self, work: SliceWork, faults: Faults, *, blames: bool) -> None:
+        self.avoided: set[int] = set()
+        """Mailboxes that this connection leaves to others."""
         self._work = work
         self._faults = faults
+        self._blames = blames
         self._replaced = 0
 
     def take(self, mailbox: Mailbox, error: UpstreamError) -> None:
@@ -67,7 +74,9 @@ class FaultHandler:
         self._faults.note(error)
         suspect = work.account.failures >= SUSPECT_AFTER
         is_local = error.severity != Severity.TRANSIENT or isinstance(error, CommandRefused)
-        if is_local or suspect:
+        if is_local and not self._blames:
+            self.avoided.add(mailbox.pk)
+        elif is_local or (suspect and self._blames):
             self._leave_alone(mailbox, error)
         if not is_local:
             self._replaced += 1
@@ -97,4 +106,5 @@ def describe(error: Exception) -> str:
 
 def _asks_for_a_pause(error: UpstreamError) -> bool:
     """Tell whether the upstream wants to be left alone, by a limit or with a time (quirks 12 and 26)."""
-    return isinstance(error, CommandRefused) and (error.retry_after is not None or error.code in _LIMITS)
+    has_code = isinstance(error, CommandRefused) and error.code in _LIMITS
+    return has_code or suggested_pause(str(error)) is not None

@@ -22,16 +22,18 @@ from mailcache.models import Account
 from mailcache.services import accounts
 from sync.lanes import Lane, slow_accounts
 from sync.services import runs
+from sync.services.audits import AUDIT_SECONDS
 from sync.services.checkpoints import reclaim_wanted, want_mailboxes
 
 logger = logging.getLogger(__name__)
 
 SYNC_ACCOUNT = "sync.tasks.sync_account"
+AUDIT_ACCOUNT = "sync.tasks.audit_account"
 # How often beat asks for the accounts that are due.
 TICK_SECONDS = 5.0
 # After an outage, or when many accounts were added at once, all are due at the same time: they are claimed at so many
 # times the usual rate, so that the queue does not fill and the next round is spread as well.
-_CATCH_UP = 2.0
+_CATCH_UP = 1.25
 _LEAST_AT_ONCE = 20
 # How long a want may lie before its message is taken for lost.
 _WANT_LOST_AFTER = timedelta(seconds=30)
@@ -126,3 +128,11 @@ def _send(account_id: int, *, full: bool, queue: str) -> bool:
         logger.warning("account %s: cannot enqueue a sync: %s", account_id, error)
         return False
     return True
+
+
+def enqueue_audit(account_id: int) -> None:
+    """Send the task; an account whose message is lost is audited at its next date."""
+    try:
+        current_app.send_task(AUDIT_ACCOUNT, args=[account_id], queue="bulk", expires=AUDIT_SECONDS / 2, retry=False)
+    except OperationalError as error:
+        logger.warning("account %s: cannot enqueue an audit: %s", account_id, error)

@@ -10,6 +10,7 @@ from imapped_site.settings.core import *  # noqa: F403
 from imapped_site.settings.current import read
 from imapped_site.settings.imap import *  # noqa: F403
 from imapped_site.settings.logs import *  # noqa: F403
+from imapped_site.settings.oauth import *  # noqa: F403
 from imapped_site.settings.stores import *  # noqa: F403
 from imapped_site.settings.tasks import *  # noqa: F403
 

@@ -6,7 +6,7 @@ be distributed by account.
 
 from __future__ import annotations
 
-from mailcache.models.accounts import Account, AccountState, AuthMethod, BodyPolicy, TlsMode
+from mailcache.models.accounts import OAUTH_METHODS, Account, AccountState, AuthMethod, BodyPolicy, TlsMode
 from mailcache.models.audit import AuditEvent
 from mailcache.models.changes import Change
 from mailcache.models.contents import Content, Segment, SegmentState
@@ -19,6 +19,7 @@ from mailcache.models.sealing import SealingKey
 from mailcache.models.users import AppPassword, User
 
 __all__ = [
+    "OAUTH_METHODS",
     "Account",
     "AccountState",
     "AppPassword",

@@ -10,12 +10,13 @@ from django.db.models import F
 from django.utils import timezone
 
 from mailcache.errors import InvalidValue, NameTaken
-from mailcache.models import Account, AccountState, AuthMethod, TlsMode, User
+from mailcache.models import OAUTH_METHODS, Account, AccountState, AuthMethod, OAuthGrant, TlsMode, User
 from mailcache.services import leases
 from mailcache.services.leases import Fence
-from mailcache.services.sealed_secrets import seal_secret
+from mailcache.services.sealed_secrets import open_secret, seal_secret
 
 _LARGEST_PORT = 65_535
+_SIGN_IN = "sign in at the provider: nobody has yet"
 
 
 @transaction.atomic
@@ -33,9 +34,11 @@ def create_account(
 ) -> Account:
     """Add an upstream account to a user; the first one stands at the root of their mailbox tree.
 
-    Raises ``InvalidValue`` or ``NameTaken``.
+    An account that logs in with OAuth has no ``secret``; it waits for somebody to sign in at the provider. Raises
+    ``InvalidValue`` or ``NameTaken``.
     """
-    if not secret:
+    uses_oauth = auth_method in OAUTH_METHODS
+    if not secret and not uses_oauth:
         raise InvalidValue("the upstream password is empty")
     owner = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if Account.objects.filter(user=owner, address__iexact=address).exists():
@@ -50,6 +53,8 @@ def create_account(
         auth_method=auth_method,
         display_name=display_name,
         sealed_secret=b"",
+        state=AccountState.AUTH_FAILED if uses_oauth else AccountState.ACTIVE,
+        state_reason=_SIGN_IN if uses_oauth else "",
     )
     _validate(account)
     account.save()
@@ -83,7 +88,11 @@ def change_upstream(
     _validate(account)
     if secret:
         account.sealed_secret = seal_secret(account_id=account.pk, secret=secret)
-    account.state, account.state_reason, account.failures = AccountState.ACTIVE, "", 0
+    elif auth_method not in OAUTH_METHODS and not open_secret(account):
+        raise InvalidValue("the upstream password is empty")
+    needs_consent = auth_method in OAUTH_METHODS and not OAuthGrant.objects.filter(account=account).exists()
+    account.state = AccountState.AUTH_FAILED if needs_consent else AccountState.ACTIVE
+    account.state_reason, account.failures = _SIGN_IN if needs_consent else "", 0
     account.next_sync_at = timezone.now()
     account.save()
     return account

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -11,15 +11,15 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from mailcache.journal import CounterDelta, LockedMailbox, announce_bodies, lock_mailbox, write_change
+from mailcache.journal import announce_bodies
 from mailcache.mime.parsed import RENDERING_VERSION, ParsedMessage
 from mailcache.models import Account, Listing, Segment, SegmentState
 from mailcache.segments import StoredSegment
 from mailcache.services import leases
+from mailcache.services.body_links import Body, link_bodies
 from mailcache.services.ingest_headers import differing
 from mailcache.services.leases import Fence
-from mailcache.services.rows import execute, fetch_all
-from mailcache.wire.number_set import NumberSet
+from mailcache.services.rows import fetch_all
 
 _ADD = """
     INSERT INTO mailcache_content (
@@ -51,21 +51,6 @@ _FIND = """
     SELECT sha256, id FROM mailcache_content WHERE account_id = %(account)s AND sha256 = ANY(%(sha256)s) FOR KEY SHARE
 """
 
-_WAITING = """
-    SELECT message.id, message.remote_id, message.uid, message.flags, message.size FROM mailcache_message AS message
-    WHERE message.account_id = %(account)s AND message.remote_id = ANY(%(remotes)s) AND message.content_id IS NULL
-    ORDER BY message.uid
-"""
-
-_LINK = """
-    UPDATE mailcache_message AS message
-    SET content_id = input.content_id, uid = input.uid, size = input.size,
-        modseq = CASE WHEN message.uid = input.uid THEN message.modseq ELSE %(modseq)s END
-    FROM unnest(%(messages)s::bigint[], %(contents)s::bigint[], %(uids)s::bigint[], %(sizes)s::bigint[])
-         AS input (id, content_id, uid, size)
-    WHERE message.id = input.id AND message.account_id = %(account)s
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class BodyRow:
@@ -79,19 +64,24 @@ class BodyRow:
 
 @dataclass(frozen=True, slots=True)
 class BodiesAdded:
-    """What became of a batch: bytes kept, bytes that were here already, messages expunged in the meantime."""
+    """What became of a batch: bytes kept, bytes that were here already, messages expunged in the meantime.
+
+    ``resized`` counts messages that got a new UID because their size had been announced wrongly.
+    """
 
     stored: int
     duplicate: int
     vanished: int
+    resized: int
 
 
 @transaction.atomic
 def add_contents(*, fence: Fence, mailbox_id: int, segment: StoredSegment, rows: Sequence[BodyRow]) -> BodiesAdded:
-    """Give messages of one mailbox their bytes, which are durable in ``segment`` already.
+    """Give messages of one upstream mailbox their bytes, which are durable in ``segment`` already.
 
-    Equal bytes are kept once per account. A message whose size was announced wrongly gets a new UID, because what was
-    served under the old one may never change.
+    Equal bytes are kept once per account. Every message of a Remote gets them, in whatever mailbox it is shown
+    (Gmail's labels). One whose size was announced wrongly, or that was taken for a copy and is none, gets a new UID,
+    because what was served under the old one may never change.
     """
     leases.check(fence)
     account_id = fence.account_id
@@ -106,10 +96,22 @@ def add_contents(*, fence: Fence, mailbox_id: int, segment: StoredSegment, rows:
     }
     Account.objects.filter(pk=account_id).update(used_bytes=F("used_bytes") + kept)
     _note_dead_bytes(segment_row, segment.size - kept)
-    linked = _link(lock_mailbox(mailbox_id), rows, contents)
+    bodies = {row.remote_id: Body(contents[row.sha256], row.parsed.size) for row in rows}
+    linked = link_bodies(account_id=account_id, mailbox_id=mailbox_id, bodies=bodies)
     Listing.objects.filter(account_id=account_id, remote_id__in=[row.remote_id for row in rows]).delete()
     transaction.on_commit(partial(announce_bodies, account_id))
-    return BodiesAdded(stored=len(added), duplicate=len(rows) - len(added), vanished=len(rows) - linked)
+    return BodiesAdded(
+        stored=len(added),
+        duplicate=len(rows) - len(added),
+        vanished=len(rows) - linked.remotes,
+        resized=linked.resized,
+    )
+
+
+def expected_message_ids(account_id: int, remote_ids: Collection[int]) -> dict[int, str]:
+    """Return the Message-ID that each body must have, by Remote, as far as it is known (quirk 26)."""
+    rows = Listing.objects.filter(account_id=account_id, remote_id__in=remote_ids).exclude(message_id="")
+    return dict(rows.values_list("remote_id", "message_id"))
 
 
 @transaction.atomic
@@ -126,42 +128,6 @@ def _note_dead_bytes(segment: Segment, dead: int) -> None:
         segment.dead_bytes = dead
         segment.state = SegmentState.DEAD if dead == segment.size else SegmentState.LIVE
         segment.save(update_fields=["dead_bytes", "state"])
-
-
-def _link(locked: LockedMailbox, rows: Sequence[BodyRow], contents: dict[bytes, int]) -> int:
-    by_remote = {row.remote_id: row for row in rows}
-    waiting = fetch_all(_WAITING, {"account": locked.account_id, "remotes": list(by_remote)})
-    if not waiting:
-        return 0
-    uidnext = locked.uidnext
-    wrong: dict[int, int] = {}
-    uids = []
-    for _, remote_id, uid, _, size in waiting:
-        if size != by_remote[remote_id].parsed.size:
-            wrong[uid] = uidnext
-            uids.append(uidnext)
-            uidnext += 1
-        else:
-            uids.append(uid)
-    sizes = [by_remote[remote_id].parsed.size for _, remote_id, _, _, _ in waiting]
-    parameters = {
-        "account": locked.account_id,
-        "modseq": locked.modseq,
-        "messages": [message_id for message_id, *_ in waiting],
-        "contents": [contents[by_remote[remote_id].sha256] for _, remote_id, *_ in waiting],
-        "uids": uids,
-        "sizes": sizes,
-    }
-    execute(_LINK, parameters)
-    if wrong:
-        write_change(
-            locked,
-            appeared=NumberSet.from_numbers(wrong.values()),
-            expunged=NumberSet.from_numbers(wrong),
-            uidnext=uidnext,
-            counters=CounterDelta(bytes=sum(sizes) - sum(size for *_, size in waiting)),
-        )
-    return len(waiting)
 
 
 def _columns(rows: Sequence[BodyRow]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.db import transaction
 from mailcache.crypto import sealing
 from mailcache.crypto.sealing import DerivedKey
 from mailcache.errors import SealBroken
-from mailcache.models import Account, SealingKey
+from mailcache.models import Account, OAuthGrant, SealingKey
 
 _derived: dict[int, DerivedKey] = {}
 _derived_lock = threading.Lock()
@@ -24,11 +24,15 @@ def seal_secret(*, account_id: int, secret: str) -> bytes:
 
 def open_secret(account: Account) -> str:
     """Return an account's upstream secret; raises ``SealBroken``."""
-    sealed = bytes(account.sealed_secret)
+    return open_token(account_id=account.pk, sealed=bytes(account.sealed_secret))
+
+
+def open_token(*, account_id: int, sealed: bytes) -> str:
+    """Return what ``seal_secret`` sealed for an account; raises ``SealBroken``."""
     row = SealingKey.objects.filter(pk=sealing.key_id_of(sealed)).first()
     if row is None:
-        raise SealBroken(f"the secret of {account} was sealed with a key that is not in this database")
-    return sealing.open_sealed(sealed, key=_key(row), belongs_to=_belongs_to(account.pk))
+        raise SealBroken(f"a secret of account {account_id} was sealed with a key that is not in this database")
+    return sealing.open_sealed(sealed, key=_key(row), belongs_to=_belongs_to(account_id))
 
 
 @transaction.atomic
@@ -50,7 +54,19 @@ def rotate_sealing_key() -> int:
     for account in accounts:
         account.sealed_secret = seal_secret(account_id=account.pk, secret=open_secret(account))
     Account.objects.bulk_update(accounts, ["sealed_secret"], batch_size=500)
+    _seal_grants_again()
     return len(accounts)
+
+
+def _seal_grants_again() -> None:
+    grants = list(OAuthGrant.objects.select_for_update().order_by("pk"))
+    for grant in grants:
+        token = open_token(account_id=grant.account_id, sealed=bytes(grant.sealed_refresh_token))
+        grant.sealed_refresh_token = seal_secret(account_id=grant.account_id, secret=token)
+        # Short-lived: the next login fetches another.
+        grant.sealed_access_token, grant.access_expires_at = None, None
+    fields = ["sealed_refresh_token", "sealed_access_token", "access_expires_at"]
+    OAuthGrant.objects.bulk_update(grants, fields, batch_size=500)
 
 
 def _key(row: SealingKey) -> DerivedKey:

@@ -49,9 +49,12 @@ def note_upstream(*, account_id: int, refused: Collection[str], said: str) -> No
 @transaction.atomic
 def note_crowded(*, account_id: int, connections: int, reason: str) -> None:
     """Have an account make do with ``connections`` for a while: the upstream refused one more (quirk 4)."""
-    Account.objects.filter(pk=account_id).update(
-        crowded_limit=max(1, connections), crowded_until=timezone.now() + CROWDED_FOR
-    )
+    account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
+    now = timezone.now()
+    if account.crowded_limit is not None and account.crowded_until is not None and account.crowded_until > now:
+        connections = min(connections, account.crowded_limit)
+    account.crowded_limit, account.crowded_until = max(1, connections), now + CROWDED_FOR
+    account.save(update_fields=["crowded_limit", "crowded_until"])
     set_notice(
         account_id=account_id,
         topic="connections",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.db.models import Q
 from django.utils import timezone
 
-from mailcache.models import Account, Mailbox
+from mailcache.models import Account, Mailbox, MailboxRole
 from mailcache.services.rows import fetch_all
 from sync.connection import credentials_of, endpoint_of, profile_of
 from sync.models import Checkpoint, SyncRun
@@ -63,6 +64,8 @@ def load_plan(account_id: int) -> WatchPlan:
         for row in Checkpoint.objects.filter(account_id=account_id, compared_at__isnull=False)
     }
     rows = Mailbox.objects.mirrored(account_id).filter(selectable=True, sync_paused_reason="", missed_lists=0)
+    # What happens in label mailboxes happens in All Mail; of INBOX the upstream speaks soonest.
+    rows = rows.filter(Q(label="") | Q(role=MailboxRole.INBOX))
     return WatchPlan.of(
         [
             WatchedMailbox(

@@ -216,7 +216,7 @@ def _lie(switches: Switches, connection: int, line: bytes) -> bytes:
 
 def random_fault(rng: Random, verbs: tuple[str, ...], kinds: tuple[Kind, ...]) -> Fault:
     """Draw a fault at one of the next commands with one of ``verbs``."""
-    fault = Fault(rng.choice(kinds), rng.choice(verbs), rng.randint(1, 3))
+    fault = Fault(rng.choice(kinds), rng.choice(verbs), rng.choice([1, 1, 2, 3]))
     return replace(
         fault, after=rng.randrange(200), text=rng.choice(["[UNAVAILABLE] Try later", "Server error", "Busy"])
     )

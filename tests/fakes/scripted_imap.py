@@ -48,7 +48,8 @@ class ScriptedImap:
 
     A list holds one answer for each time the command comes, the last one for ever. A command without an answer is BAD.
     ``DONE`` answers the end of IDLE, ``RESPONSE`` what follows a ``+`` of AUTHENTICATE. ``commands`` records every line
-    without its tag.
+    without its tag. ``number_of_connection`` tells on which connection, from 1, the command came that is
+    being answered.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class ScriptedImap:
         """Set when a connection has ended: where the server hangs, because the client closed it."""
         self._answers = {**(LOGGED_IN if logged_in else {}), **(answers or {})}
         self._counts: dict[str, int] = {}
+        self._current = threading.local()
         self._greeting = greeting
         self._tls = tls
         self._open: list[socket.socket] = []
@@ -86,6 +88,22 @@ class ScriptedImap:
         for thread in self._threads:
             thread.join(timeout=10)
 
+    def answer(self, name: str, answer: Answer | list[Answer]) -> None:
+        """Answer a command otherwise from now on."""
+        self._answers[name] = answer
+
+    @property
+    def number_of_connection(self) -> int:
+        """The connection whose command is being answered."""
+        number: int = self._current.number
+        return number
+
+    @property
+    def command(self) -> bytes:
+        """The command that is being answered; other connections may have sent others meanwhile."""
+        command: bytes = self._current.command
+        return command
+
     def say(self, data: bytes) -> None:
         """Send something to the client that came last, out of turn."""
         with contextlib.suppress(OSError):
@@ -99,11 +117,12 @@ class ScriptedImap:
                 return
             self.connections += 1
             self._open.append(connection)
-            thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+            thread = threading.Thread(target=self._serve, args=(connection, self.connections), daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        self._current.number = number
         conversation = _Conversation(connection, self._tls)
         try:
             if conversation.perform(self._greeting, b""):
@@ -117,7 +136,7 @@ class ScriptedImap:
 
     def _answer(self, conversation: _Conversation) -> bool:
         line = conversation.read_command()
-        if not line:
+        if line is None:
             return False
         if line.upper() == b"DONE" or conversation.awaits_response:
             name, command = ("DONE" if line.upper() == b"DONE" else "RESPONSE"), line
@@ -126,6 +145,7 @@ class ScriptedImap:
             words = command.decode("latin-1").upper().split(" ")
             name = " ".join(words[:2]) if words[0] == "UID" else words[0]
         self.commands.append(command)
+        self._current.command = command
         return conversation.perform(self._next_answer(name), name.encode())
 
     def _next_answer(self, name: str) -> Answer:
@@ -166,11 +186,13 @@ class _Conversation:
                 return False
         return True
 
-    def read_command(self) -> bytes:
-        """Return a command without its CRLF, literals inside; nothing when the client is gone."""
+    def read_command(self) -> bytes | None:
+        """Return a command without its CRLF, literals inside; None when the client is gone."""
         command = b""
         while True:
             line = self._read_line()
+            if not line:
+                return None
             command += line
             found = _LITERAL.search(line)
             if not found:

@@ -8,12 +8,12 @@ import zlib
 from collections.abc import Iterator
 
 import pytest
-from tests.servers.cyrus import Cyrus
-from tests.servers.imap_server import ImapServer
 
 from tests.builders import message_bytes
 from tests.fakes.capability_proxy import NO_CONDSTORE, NO_QRESYNC, CapabilityProxy
+from tests.servers.cyrus import Cyrus
 from tests.servers.dovecot import Dovecot
+from tests.servers.imap_server import ImapServer
 
 pytestmark = pytest.mark.dovecot
 

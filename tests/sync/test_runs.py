@@ -11,7 +11,7 @@ from mailcache.errors import LeaseLost
 from mailcache.models import Account, AccountState, AuthMethod, Mailbox, TlsMode
 from mailcache.services import accounts, leases
 from mailcache.services.leases import Fence
-from sync.models import STALE_AFTER, Checkpoint, SyncKind, SyncOutcome, SyncRun
+from sync.models import STALE_AFTER, Checkpoint, FailureCause, SyncKind, SyncOutcome, SyncRun
 from sync.scheduling import Due, claim_due
 from sync.services import checkpoints, runs
 from sync.services.checkpoints import Finding
@@ -57,7 +57,13 @@ def complete(fence: Fence, run: SyncRun, *, not_later_than: datetime | None = No
 
 def fail(fence: Fence, run: SyncRun, state: AccountState = AccountState.FAILING) -> None:
     runs.fail_run(
-        fence=fence, run=run, counters=Counters(), state=state, reason="away", next_sync_at=timezone.now() + HOUR
+        fence=fence,
+        run=run,
+        counters=Counters(),
+        state=state,
+        reason="away",
+        cause=FailureCause.NETWORK,
+        next_sync_at=timezone.now() + HOUR,
     )
 
 

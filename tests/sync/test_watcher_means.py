@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-
 from django.utils import timezone
 
 from mailcache.models import Account, Lease, LeaseKind

@@ -7,8 +7,16 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from imapped_site import operations
-from imapped_site.command_line import OperatorCommand, find_user, read_secret, shell_operator
-from mailcache.models import AuthMethod, TlsMode
+from imapped_site.command_line import (
+    OperatorCommand,
+    add_policy_options,
+    find_user,
+    policies_from,
+    read_secret,
+    shell_operator,
+)
+from mailcache.models import OAUTH_METHODS, AuthMethod, TlsMode
+from mailcache.services.policies import Policies
 
 _PORTS = {TlsMode.TLS: 993, TlsMode.STARTTLS: 143, TlsMode.PLAIN: 143}
 
@@ -28,11 +36,14 @@ class Command(OperatorCommand):
         parser.add_argument("--upstream-auth-method", choices=AuthMethod.values, default=AuthMethod.LOGIN.value)
         parser.add_argument("--upstream-username", help="Default: the e-mail address.")
         parser.add_argument("--upstream-secret", help="Seen by other processes of this machine meanwhile.")
+        add_policy_options(parser)
 
     def operate(self, options: dict[str, Any]) -> None:
         """Add the account; its first sync begins as soon as a worker is free."""
         user, address = find_user(options["user_email"]), options["email_address"]
         given, tls_mode = options["upstream_secret"], TlsMode(options["upstream_tls_mode"])
+        auth_method = AuthMethod(options["upstream_auth_method"])
+        uses_oauth = auth_method in OAUTH_METHODS
         account = operations.add_account(
             by=shell_operator(),
             user=user,
@@ -41,8 +52,10 @@ class Command(OperatorCommand):
             host=options["upstream_host"],
             port=options["upstream_port"] or _PORTS[tls_mode],
             username=options["upstream_username"] or address,
-            secret=given if given is not None else read_secret("Upstream password"),
+            secret="" if uses_oauth else given if given is not None else read_secret("Upstream password"),
             tls_mode=tls_mode,
-            auth_method=AuthMethod(options["upstream_auth_method"]),
+            auth_method=auth_method,
+            policies=policies_from(options, Policies.default()),
         )
-        self.stdout.write(f"added account {account} of {user}; check it with: test_upstream --account-email {address}")
+        follow = "sign it in with: sign_in" if uses_oauth else "check it with: test_upstream"
+        self.stdout.write(f"added account {account} of {user}; {follow} --account-email {address}")

@@ -9,6 +9,7 @@ from sync.upstream.protocol.session import Handlers, Session
 
 _ID = {"name": b'("name" "imapped")', "nil": b"NIL"}
 _COMPRESS = "COMPRESS=DEFLATE"
+_MOST_SAID = 2_000
 
 
 def identify(session: Session) -> Steps[None]:
@@ -20,7 +21,7 @@ def identify(session: Session) -> Steps[None]:
     def untagged(response: Untagged) -> bool:
         if response.name != b"ID":
             return False
-        session.said += " " + session.redacted(readable(response.scanner().rest()))
+        session.said = f"{session.said} {session.redacted(readable(response.scanner().rest()))}"[:_MOST_SAID]
         return True
 
     try:
@@ -60,7 +61,7 @@ def enable(session: Session) -> Steps[None]:
             return False
         named.update(response.scanner().rest().decode("ascii", "replace").upper().split())
         # Answers to what follows on the same connection have the new form at once.
-        session.enabled |= named
+        session.enabled |= named & set(wanted)
         return True
 
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 from mailcache.wire.dates import parse_date_time_lenient
 from mailcache.wire.framing import Choice, Framer, Literal, LiteralHeader, LiteralSink
@@ -72,7 +72,8 @@ def uid_fetch_set(
         raise NotOffered("the upstream does not offer QRESYNC")
     if changed_since is not None and not session.offers("CONDSTORE"):
         raise NotOffered("the upstream does not offer CONDSTORE")
-    wanted = SequenceSet.parse(sequence_set).resolve(MAX_NUMBER)
+    # ``*`` is the last message, whatever its UID, and in every range that ends with it (RFC 3501 6.4.8).
+    wanted = NumberSet([(1, MAX_NUMBER)]) if b"*" in sequence_set else SequenceSet.parse(sequence_set).resolve(None)
     receiver = Receiver(session, wanted, on_message, None)
     gone: list[Range] = []
 
@@ -130,14 +131,16 @@ class Receiver:
     """Takes the FETCH responses of one ``uid_fetch``."""
 
     def __init__(
-        self, session: Session, wanted: Collection[int], on_message: OnMessage, open_sink: OpenSink | None
+        self, session: Session, wanted: Container[int], on_message: OnMessage, open_sink: OpenSink | None
     ) -> None:
         self._session = session
         self._wanted = wanted
         self._on_message = on_message
         self._open_sink = open_sink
-        self._uidonly = "UIDONLY" in session.enabled
-        self._plain, self._plain_body = (_UIDONLY, _UIDONLY_BODY) if self._uidonly else (_PLAIN, _PLAIN_BODY)
+        self._plain, self._plain_body = _PLAIN, _PLAIN_BODY
+        self._plain_message: Callable[..., FetchedMessage] = _plain_message
+        if "UIDONLY" in session.enabled:
+            self._plain, self._plain_body, self._plain_message = _UIDONLY, _UIDONLY_BODY, _uidonly_message
 
     def plain_lines(self, framer: Framer) -> bool:
         """Take rows and bodies that have arrived whole without framing and scanning each: they come by the thousand.
@@ -203,11 +206,8 @@ class Receiver:
             # Another client changed a flag, or the upstream answers what nobody asked (quirks 26, 43).
             self._session.pending.append(slim_event(message))
 
-    def _plain_message(self, number: bytes | None, uid: bytes | None, *rest: bytes | None) -> FetchedMessage:
-        return _message(b"0", number, *rest) if self._uidonly else _message(number, uid, *rest)
 
-
-def _message(
+def _plain_message(
     seq: bytes | None,
     uid: bytes | None,
     flags: bytes | None,
@@ -223,3 +223,14 @@ def _message(
         None if size is None else int(size),
         None if modseq is None else int(modseq),
     )
+
+
+def _uidonly_message(
+    uid: bytes | None,
+    _uid: bytes | None,
+    flags: bytes | None,
+    date: bytes | None,
+    size: bytes | None,
+    modseq: bytes | None,
+) -> FetchedMessage:
+    return _plain_message(None, uid, flags, date, size, modseq)

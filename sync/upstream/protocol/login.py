@@ -58,7 +58,7 @@ def _greeting(session: Session) -> Steps[bool]:
         status = response.status()
         if response.name == b"BYE":
             raise ServerBye(f"BYE {f'[{status.code}] ' if status.code else ''}{status.text}")
-        session.said = status.text
+        session.said = session.redacted(status.text)
         if status.code == "CAPABILITY":
             session.note_capabilities(status.arguments)
         return response.name == b"PREAUTH"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mailcache.wire.number_set import MAX_NUMBER, NumberSet
-from sync.upstream.errors import CommandBad, CommandNo, ProtocolViolation, Severity
+from sync.upstream.errors import CommandBad, CommandNo, ProtocolViolation, Severity, is_passing
 from sync.upstream.protocol.announcements import FETCHES, read_message
 from sync.upstream.protocol.requests import Steps
 from sync.upstream.protocol.responses import Untagged
@@ -35,7 +35,9 @@ def uid_search(session: Session, criteria: bytes) -> Steps[list[int]]:
     try:
         return (yield from session.first_accepted([*variants, ("", criteria)], run))
     except (CommandBad, CommandNo) as error:
-        if not everything or (isinstance(error, CommandNo) and error.code not in {"", "CANNOT"}):
+        if not everything or is_passing(error.code, error.text):
+            raise
+        if isinstance(error, CommandNo) and error.code not in {"", "CANNOT"}:
             raise
         found = yield from _fetch_uids(session)
         if isinstance(error, CommandBad):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from mailcache.wire.number_set import MAX_NUMBER, NumberSet, Range
+from mailcache.wire.number_set import NumberSet, Range
 from sync.upstream.errors import Severity
 from sync.upstream.protocol.announcements import FETCHES, MAX_VANISHED_RANGES, read_message, read_vanished
 from sync.upstream.protocol.fetch import Receiver
@@ -18,7 +18,6 @@ from sync.upstream.values import NO_NUMBERS, NO_SECTIONS, FetchedMessage, Resync
 
 # More than these are fetched in order rather than kept.
 MAX_CHANGED = 50_000
-_EVERYTHING = NumberSet([(1, MAX_NUMBER)])
 
 
 def select(session: Session, name_raw: bytes, *, read_only: bool, resync: Resync | None) -> Steps[SelectedMailbox]:
@@ -46,7 +45,7 @@ def _select(
     reader = _Selecting(session, name_raw)
     asked = resync if parameters.startswith(b" (QRESYNC") else None
     # The changes come by the thousand; without QRESYNC what comes is of the mailbox before.
-    receiver = Receiver(session, _EVERYTHING, reader.keep_changed, None)
+    receiver = Receiver(session, _Everything(), reader.keep_changed, None)
     handlers = Handlers(
         untagged=reader.untagged if asked is None else reader.untagged_resync,
         plain_lines=None if asked is None else receiver.plain_lines,
@@ -57,6 +56,13 @@ def _select(
     read_only = name == "EXAMINE" or status.code == "READ-ONLY"
     session.selected = replace(reader.result(asked), read_only=read_only)
     return session.selected
+
+
+class _Everything:
+    """Holds every UID, and what is none: a row without a UID must not be overlooked."""
+
+    def __contains__(self, _uid: object) -> bool:
+        return True
 
 
 class _Selecting:

@@ -37,6 +37,7 @@ from sync.upstream.protocol.throttle import Throttle
 from sync.upstream.values import IdleEvent, IdleKind, SelectedMailbox
 
 MAX_PENDING_EVENTS = 1_000
+_LONG_SECRET = 40
 _LITERAL = re.compile(rb"\{(\d+)\}\r\n")
 _NOT_CONNECTED = re.compile(r"authenticated but not connected", re.IGNORECASE)
 # RFC 7162 3.2: whoever has QRESYNC has CONDSTORE, also where it is not listed.
@@ -104,7 +105,7 @@ class Session(Stream):
     @property
     def uses_qresync(self) -> bool:
         """True when QRESYNC was enabled on this connection and not rejected since (quirk 22)."""
-        return "QRESYNC" in self.enabled and self.offers("QRESYNC")
+        return "QRESYNC" in self.enabled and self.offers("QRESYNC") and self.offers("CONDSTORE")
 
     def refuse(self, capability: str, error: CommandRefused) -> None:
         """Remember that something advertised was rejected, unless the reason is a passing one."""
@@ -118,18 +119,19 @@ class Session(Stream):
         *,
         rejections: tuple[type[CommandRefused], ...] = (CommandBad,),
     ) -> Steps[T]:
-        """Run a command in the first of its variants, (extension it needs, arguments), that is not rejected.
+        """Run a command in the first of its variants, (extension it adds, arguments), that is not rejected.
 
-        The last one needs no extension. Only a variant that works proves that those before were at fault.
+        Each adds to the one after it; the last needs no extension. One that works proves that what the one before it
+        adds was at fault, and only that.
         """
-        rejected: list[str] = []
+        rejected: set[str] = set()
         for capability, arguments in variants:
             try:
                 result = yield from run(arguments)
             except rejections as error:
                 if not capability or is_passing(error.code, error.text):
                     raise
-                rejected.append(capability)
+                rejected = {capability}
             else:
                 self.refused.update(rejected)
                 return result
@@ -254,6 +256,9 @@ class Session(Stream):
         for secret in self.secrets:
             if secret:
                 text = text.replace(secret, "[…]")
+            if len(secret) >= _LONG_SECRET:
+                # Tokens have thousands of characters, and what is quoted may end in the middle of one.
+                text = re.sub(re.escape(secret[: _LONG_SECRET // 2]) + r"\S*", "[…]", text)
         return text
 
     def _send(self, tag: bytes, line: bytes) -> Steps[None]:

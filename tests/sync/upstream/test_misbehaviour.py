@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import pytest
 
@@ -20,21 +20,11 @@ from sync.upstream.errors import (
 )
 from sync.upstream.values import IdleKind
 from tests.fakes.scripted_imap import Action, Answer
+from tests.sync.upstream.answers import MOMENT, offering, rows
 from tests.sync.upstream.conftest import Script
 from tests.sync.upstream.drivers import Client, fetched
 
-MOMENT = datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC)
 DATE = b'INTERNALDATE "02-Jan-2020 03:04:05 +0000"'
-
-
-def offering(*capabilities: bytes) -> dict[str, Answer | list[Answer]]:
-    """Return the answers of a server that offers extensions."""
-    return {"CAPABILITY": b"* CAPABILITY IMAP4rev1 " + b" ".join(capabilities) + b"\r\n{tag} OK done\r\n"}
-
-
-def rows(*lines: bytes, end: bytes = b"{tag} OK done\r\n") -> dict[str, Answer | list[Answer]]:
-    """Return the answers of a server that answers UID FETCH with lines."""
-    return {"UID FETCH": b"".join(line + b"\r\n" for line in lines) + end}
 
 
 @pytest.mark.parametrize(
@@ -140,7 +130,9 @@ def test_a_literal_announced_in_a_status_text_is_none(script: Script) -> None:
     [
         (b"* FLAGS (\\\\Seen \\Seen)\r\n* 3 EXISTS\r\n* 5 EXISTS\r\n", (5, None, None, None)),
         (b"* OK [UIDVALIDITY 0] x\r\n* OK [UIDNEXT 4294967299] x\r\n", (0, 0, 4294967299, None)),
-        (b"*   3   EXISTS\r\n* OK [HIGHESTMODSEQ 77]\r\n* OK [NOMODSEQ] no\r\n", (3, None, None, 77)),
+        (b"*   3   EXISTS\r\n* OK [HIGHESTMODSEQ 77]\r\n", (3, None, None, 77)),
+        (b"* 3 EXISTS\r\n* OK [HIGHESTMODSEQ 77] x\r\n* OK [NOMODSEQ] no\r\n", (3, None, None, None)),
+        (b"* 3 EXISTS\r\n* OK [HIGHESTMODSEQ 0] x\r\n", (3, None, None, None)),
         (b"* FLAGS (a b(c\r\n* OK [PERMANENTFLAGS (a ( ] x\r\n* OK [UIDNEXT] y\r\n", (0, None, None, None)),
         (b"* OK [UIDVALIDITY 99999999999999999999] x\r\n", (0, None, None, None)),
     ],
@@ -202,7 +194,7 @@ def test_list_return_may_be_advertised_and_refused(script: Script) -> None:
 
     assert [box.name for box in client.list_mailboxes()] == ["x"]
     client.list_mailboxes()
-    assert server.commands[-3:] == [b'LIST "" * RETURN (SPECIAL-USE)', b'LIST "" *', b'LIST "" *']
+    assert server.commands[-3:] == [b'LIST "" * RETURN (SPECIAL-USE SUBSCRIBED CHILDREN)', b'LIST "" *', b'LIST "" *']
 
 
 def test_namespaces_are_optional(script: Script) -> None:

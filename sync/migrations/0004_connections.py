@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("mailcache", "0004_connections"),
-        ("sync", "0002_sync_engine"),
+        ("sync", "0003_tiers"),
     ]
 
     operations = [

@@ -3,8 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("sync", "0003_connections"),
-        ("sync", "0003_tiers"),
+        ("sync", "0006_identity"),
     ]
 
     operations = [
