@@ -33,8 +33,8 @@ def _make_room() -> None:
     # Each is a file descriptor, and the usual soft limit is 1,024.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    # uvloop gives each TLS connection a buffer of 256 KB, of which hardly any is used. Mapped by itself it costs the page
-    # that is; glibc would take to allocating it within the heap, where it costs 7 KB more (measured).
+    # uvloop gives each TLS connection a buffer of 256 KB, of which hardly any is used. Mapped by itself it costs the
+    # page that is; glibc would take to allocating it within the heap, where it costs 7 KB more (measured).
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 128 * 1024)
