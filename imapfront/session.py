@@ -34,6 +34,7 @@ class Selected:
     """The open mailbox of a session."""
 
     name: str
+    account_id: int
     shared: SharedMailbox
     view: View
     read_only: bool

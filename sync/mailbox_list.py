@@ -8,6 +8,7 @@ from mailcache.models import Mailbox, MailboxRole
 from mailcache.names import INBOX
 from mailcache.services.ingest_list import UpstreamMailbox, ingest_mailbox_list
 from sync.errors import NoInbox
+from sync.label_mailboxes import take_over_labels, with_hidden
 from sync.mailbox_roles import Listed, assign_roles
 from sync.namespaces import Place, places_of
 from sync.rename_detection import find_renames
@@ -24,13 +25,15 @@ def refresh_mailbox_list(work: SliceWork) -> None:
     Mirrored is what ``LIST "" *`` names: other users' and shared mailboxes where the upstream lists them there. What
     it tells of their messages is left in ``work.statuses``.
     """
-    entries = work.upstream.client.list_mailboxes(status=True)
-    if not any(entry.name.upper() == INBOX for entry in entries):
+    told = work.upstream.client.list_mailboxes(status=True)
+    if not any(entry.name.upper() == INBOX for entry in told):
         raise NoInbox("the upstream's list of mailboxes has no INBOX")
+    entries = with_hidden(work, told)
     mailboxes = list(Mailbox.objects.mirrored(work.account.pk))
     renamed = find_renames(work, mailboxes, entries)
     places = _places(work, mailboxes, entries, renamed)
     ingest_mailbox_list(fence=work.fence, listed=describe(entries, places), renamed=renamed)
+    take_over_labels(work, told)
     note_listed(fence=work.fence, run=work.run)
     _keep_statuses(work, entries)
 

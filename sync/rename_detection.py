@@ -9,6 +9,7 @@ from mailcache.mime.headers import first_values, parse_fields
 from mailcache.mime.message_ids import first_message_id
 from mailcache.models import Mailbox, Remote
 from sync import renames
+from sync.label_renames import find_label_renames
 from sync.renames import Here, There
 from sync.upstream.errors import CommandRefused, Severity
 from sync.upstream.values import FetchedMessage, ListedMailbox, SelectedMailbox
@@ -30,7 +31,13 @@ def find_renames(work: SliceWork, mailboxes: Sequence[Mailbox], listed: Sequence
     renamed = renames.by_object_id(here, there)
     missing, new = renames.unexplained(here, there, renamed)
     selectable = {entry.name_raw for entry in listed if "\\Noselect" not in entry.attributes}
-    missing = [mailbox for mailbox in missing if mailbox.uidvalidity]
+    labelled = {mailbox.pk: mailbox for mailbox in mailboxes if mailbox.label}
+    unlisted = [labelled[mailbox.mailbox_id] for mailbox in missing if mailbox.mailbox_id in labelled]
+    if unlisted and new:
+        names = [entry.upstream_name for entry in new[:_MOST_EXAMINED] if entry.upstream_name in selectable]
+        renamed |= find_label_renames(work, unlisted, names)
+        missing, new = renames.unexplained(here, there, renamed)
+    missing = [mailbox for mailbox in missing if mailbox.uidvalidity and mailbox.mailbox_id not in labelled]
     if missing and new:
         told = [_told(work, entry) for entry in new[:_MOST_EXAMINED] if entry.upstream_name in selectable]
         renamed |= renames.by_object_id(missing, told)

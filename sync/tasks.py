@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import Task, shared_task
 
-from sync import audit, scheduling
+from sync import audit, fetching_wanted, scheduling
 from sync.account_run import UNFINISHED, SliceEnd, run_slice
 from sync.lanes import Lane
 
@@ -26,6 +26,19 @@ def sync_account(self: Task[[int], None], account_id: int, *, full: bool = False
 def enqueue_due_syncs() -> None:
     """Enqueue the accounts that are due; beat calls this every few seconds."""
     scheduling.enqueue_due_syncs()
+
+
+# Its deadlines are those of somebody who waits; the limits are for what hangs in spite of them.
+@shared_task(name=fetching_wanted.FETCH_WANTED)
+def fetch_wanted(account_id: int) -> None:
+    """Fetch the bytes that clients wait for, of an account that no watcher holds."""
+    fetching_wanted.fetch_wanted(account_id)
+
+
+@shared_task(name="sync.tasks.urgent.enqueue_wanted")
+def enqueue_wanted() -> None:
+    """Enqueue the accounts with wanted bytes for which nobody answers; beat calls this every two seconds."""
+    fetching_wanted.enqueue_wanted()
 
 
 @shared_task(name=scheduling.AUDIT_ACCOUNT)

@@ -56,7 +56,7 @@ async def _open(session: Session, name: str, *, read_only: bool) -> Answer:
         services.hub.release(shared)
         raise
     view = View.of(shared.snapshot, recent_uid=recent_uid)
-    session.selected = Selected(name, shared, view, read_only)
+    session.selected = Selected(name, mailbox.account_id, shared, view, read_only)
     session.state = State.SELECTED
     _describe(session, session.selected)
     code = "READ-ONLY" if read_only else "READ-WRITE"

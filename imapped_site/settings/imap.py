@@ -9,7 +9,7 @@ from imapped_site.settings.current import read
 
 __all__ = [
     "BOOTSTRAP_IMAP_PASSWORD", "BOOTSTRAP_IMAP_PASSWORD_HASH", "BOOTSTRAP_IMAP_USERNAME",
-    "IMAP_ALLOW_PLAINTEXT_LOGIN", "IMAP_PLAINTEXT_BIND", "IMAP_TLS_BIND", "IMAP_TLS_CERT_PATH",
+    "FETCH_WAIT_SECONDS", "IMAP_ALLOW_PLAINTEXT_LOGIN", "IMAP_PLAINTEXT_BIND", "IMAP_TLS_BIND", "IMAP_TLS_CERT_PATH",
     "IMAP_TLS_IS_GENERATED", "IMAP_TLS_KEY_PATH",
     "IMAP_WORKERS", "LOGIN_RATE_LIMIT_FAILURES", "LOGIN_RATE_LIMIT_LOCKOUT_SECONDS", "MAX_LITERAL_SIZE_BYTES",
 ]  # fmt: skip
@@ -34,6 +34,7 @@ IMAP_TLS_KEY_PATH = _key or DATA_DIR / "tls" / "imap.key"
 IMAP_ALLOW_PLAINTEXT_LOGIN = read.boolean("IMAP_ALLOW_PLAINTEXT_LOGIN", default=False)
 IMAP_WORKERS = read.integer("IMAP_WORKERS", 2, minimum=1, maximum=64)
 
+FETCH_WAIT_SECONDS = read.integer("FETCH_WAIT_SECONDS", 30, minimum=1, maximum=300)
 MAX_LITERAL_SIZE_BYTES = read.integer("MAX_LITERAL_SIZE_BYTES", 50 * 1024**2, minimum=1024, maximum=2**31)
 read.retired("MAX_MESSAGE_SIZE_BYTES", "clients cannot store messages; mail is mirrored whatever its size")
 LOGIN_RATE_LIMIT_FAILURES = read.integer("LOGIN_RATE_LIMIT_FAILURES", 5, minimum=1)

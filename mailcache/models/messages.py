@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models.functions import Coalesce, Now, NullIf
 
 from mailcache.identity import Traits
+from mailcache.models.leases import Lease, LeaseKind
 
 
 class Message(models.Model):
@@ -115,12 +116,23 @@ class ListingQuerySet(models.QuerySet["Listing"]):
         """Those that a client waits for."""
         return self.filter(wanted_at__isnull=False)
 
+    def left_to_sync(self) -> ListingQuerySet:
+        """All but those that a client waits for and that the holder of the account's WATCH lease answers for."""
+        answered = Lease.objects.filter(
+            account_id=models.OuterRef("account_id"), kind=LeaseKind.WATCH, expires_at__gt=Now()
+        )
+        return self.exclude(models.Exists(answered), wanted_at__isnull=False)
+
     def wanted_or_younger(self, since: datetime) -> ListingQuerySet:
         """Those that a client waits for, and those whose internal date is not before ``since``."""
         young = Message.objects.filter(
             account_id=models.OuterRef("account_id"), remote_id=models.OuterRef("remote_id"), internal_date__gte=since
         )
         return self.filter(models.Q(wanted_at__isnull=False) | models.Exists(young))
+
+    def shown_in(self, mailbox_id: int) -> ListingQuerySet:
+        """Those whose message a label mailbox shows."""
+        return self.filter(remote__messages__mailbox_id=mailbox_id)
 
     def newest_first(self, mailbox_id: int) -> ListingQuerySet:
         """Those of one mailbox, newest first."""

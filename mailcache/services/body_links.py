@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
-from mailcache.journal import CounterDelta, LockedMailbox, lock_mailbox, write_change
+from mailcache.journal import CounterDelta, LockedMailbox, write_change
+from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.rows import execute, fetch_all
 from mailcache.wire.number_set import NumberSet
-
-_MAILBOXES = """
-    SELECT DISTINCT mailbox_id FROM mailcache_message WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)
-"""
 
 # Also those that have a Content by their likeness to another message: their bytes are what decides.
 _WAITING = """
@@ -21,7 +19,6 @@ _WAITING = """
     JOIN mailcache_listing AS listing
       ON listing.remote_id = message.remote_id AND listing.account_id = message.account_id
     WHERE message.account_id = %(account)s AND message.remote_id = ANY(%(remotes)s)
-      AND message.mailbox_id = ANY(%(mailboxes)s)
     ORDER BY message.mailbox_id, message.uid
 """
 
@@ -75,16 +72,18 @@ class _Waiting(NamedTuple):
 def link_bodies(*, account_id: int, mailbox_id: int, bodies: Mapping[int, Body]) -> Linked:
     """Link the messages of Remotes that are still listed to their bodies, in the caller's transaction.
 
-    ``mailbox_id`` is the mailbox of the Remotes; raises ``NoSuchMailbox`` when it is gone. Mailboxes are locked in the
-    order of their ids.
+    ``mailbox_id`` is the mailbox of the Remotes; raises ``NoSuchMailbox`` when it is gone.
     """
+    return with_locks([mailbox_id], partial(_link_all, account_id, bodies))
+
+
+def _link_all(account_id: int, bodies: Mapping[int, Body], locks: Locks) -> Linked:
     parameters = {"account": account_id, "remotes": list(bodies)}
-    shown_in = {shown for (shown,) in fetch_all(_MAILBOXES, parameters)}
-    locked = {each: lock_mailbox(each) for each in sorted(shown_in | {mailbox_id})}
-    waiting = [_Waiting(*row) for row in fetch_all(_WAITING, {**parameters, "mailboxes": list(locked)})]
+    waiting = [_Waiting(*row) for row in fetch_all(_WAITING, parameters)]
+    locks.require({row.mailbox_id for row in waiting})
     resized = 0
-    for shown, group in groupby(waiting, key=lambda row: row.mailbox_id):
-        resized += _link(locked[shown], list(group), bodies)
+    for shown_in, group in groupby(waiting, key=lambda row: row.mailbox_id):
+        resized += _link(locks[shown_in], list(group), bodies)
     execute(_REMEMBER, parameters)
     return Linked(len({row.remote_id for row in waiting}), resized)
 

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-from django.db import transaction
+from functools import partial
+from typing import Any, NamedTuple
 
 from mailcache.flags import FlagDelta, FlagSet
-from mailcache.journal import LockedMailbox, lock_mailbox, write_change
+from mailcache.journal import LockedMailbox
 from mailcache.models import MutationKind, MutationState
-from mailcache.services.message_flags import write_message_flags
-from mailcache.services.rows import count_changed, execute, fetch_all
+from mailcache.services.mailbox_locks import Locks, with_locks
+from mailcache.services.message_flags import FlagChange, change_flags
+from mailcache.services.rows import execute, fetch_all
 from mailcache.wire.number_set import NumberSet
 
 _READ = """
-    SELECT message.id, message.uid, message.flags, message.keywords
+    SELECT message.id, message.mailbox_id, message.uid, message.flags, message.keywords, message.remote_id
     FROM mailcache_message AS message
     JOIN unnest(%(first)s::bigint[], %(last)s::bigint[]) AS range (first, last)
       ON message.uid BETWEEN range.first AND range.last
     WHERE message.account_id = %(account)s AND message.mailbox_id = %(mailbox)s
 """
 
+_TWINS = """
+    SELECT message.id, message.mailbox_id, message.uid, message.flags, message.keywords, message.remote_id
+    FROM mailcache_message AS message
+    WHERE message.account_id = %(account)s AND message.remote_id = ANY(%(remotes)s)
+      AND message.mailbox_id <> %(mailbox)s
+"""
+
+_ORIGINS = """
+    SELECT id, mailbox_id FROM mailcache_remote WHERE account_id = %(account)s AND id = ANY(%(remotes)s)
+"""
+
 _QUEUE = """
     INSERT INTO mailcache_mutation (
         account_id, mailbox_id, message_id, kind, add_flags, add_keywords, remove_flags, remove_keywords,
         arguments, state, noted, attempts, next_try_at, last_error, created_at)
-    SELECT %(account)s, %(mailbox)s, message_id, %(kind)s, %(add)s, %(add_keywords)s, %(remove)s, %(remove_keywords)s,
+    SELECT %(account)s, mailbox_id, message_id, %(kind)s, %(add)s, %(add_keywords)s, %(remove)s, %(remove_keywords)s,
            '{}', %(state)s, '{}', 0, now(), '', now()
-    FROM unnest(%(messages)s::bigint[]) AS row (message_id)
+    FROM unnest(%(messages)s::bigint[], %(mailboxes)s::bigint[]) AS row (message_id, mailbox_id)
 """
 
 
@@ -40,45 +52,85 @@ class StoreResult:
     changed: Mapping[int, FlagSet] = field(default_factory=dict)
 
 
-@transaction.atomic
+class _Row(NamedTuple):
+    message_id: int
+    mailbox_id: int
+    uid: int
+    flags: FlagSet
+    remote_id: int | None
+
+
 def store_flags(*, user_id: int, mailbox_id: int, uids: NumberSet, delta: FlagDelta) -> StoreResult:
     """Change flags of messages of a user's mailbox and queue the change for replay, in one transaction.
 
-    UIDs that do not exist are ignored (RFC 3501 6.4.8); messages that have the flags already do not change. Raises
-    ``NoSuchMailbox``.
+    Other mailboxes that show the same messages change in the same transaction. UIDs that do not exist are ignored
+    (RFC 3501 6.4.8); messages that have the flags already do not change. Raises ``NoSuchMailbox``.
     """
-    locked = lock_mailbox(mailbox_id, user_id=user_id)
-    changes: dict[int, tuple[FlagSet, FlagSet]] = {}
-    written: dict[int, FlagSet] = {}
-    for message_id, uid, flags, keywords in _read(locked, uids):
-        before = FlagSet.of(flags, keywords)
-        after = delta.apply(before)
-        if after != before:
-            changes[uid] = (before, after)
-            written[message_id] = after
-    if not changes:
+    return with_locks([mailbox_id], partial(_store, mailbox_id, uids, delta), user_id=user_id)
+
+
+def _store(mailbox_id: int, uids: NumberSet, delta: FlagDelta, locks: Locks) -> StoreResult:
+    locked = locks[mailbox_id]
+    rows = [row for row in _read(locked, uids) if delta.apply(row.flags) != row.flags]
+    if not rows:
         return StoreResult()
-    write_message_flags(account_id=locked.account_id, modseq=locked.modseq, flags=written)
-    _queue(locked, list(written), delta)
-    modseq = write_change(locked, changed=NumberSet.from_numbers(changes), counters=count_changed(changes.values()))
-    return StoreResult(modseq, {uid: after for uid, (_, after) in changes.items()})
+    twins = _read_twins(locked, rows)
+    locks.require({row.mailbox_id for row in twins})
+    change_flags(
+        locks,
+        [
+            FlagChange(row.message_id, row.mailbox_id, row.uid, row.flags, delta.apply(row.flags))
+            for row in rows + twins
+        ],
+    )
+    _queue(locked, _lasting(locked, rows, twins), delta)
+    return StoreResult(locked.modseq, {row.uid: delta.apply(row.flags) for row in rows})
 
 
-def _read(locked: LockedMailbox, uids: NumberSet) -> list[tuple[int, int, int, list[str]]]:
+def _read(locked: LockedMailbox, uids: NumberSet) -> list[_Row]:
     parameters = {
         "account": locked.account_id,
         "mailbox": locked.id,
         "first": [first for first, _ in uids.ranges],
         "last": [last for _, last in uids.ranges],
     }
-    return [(row[0], row[1], row[2], row[3]) for row in fetch_all(_READ, parameters)]
+    return _rows(fetch_all(_READ, parameters))
 
 
-def _queue(locked: LockedMailbox, message_ids: list[int], delta: FlagDelta) -> None:
+def _read_twins(locked: LockedMailbox, rows: Sequence[_Row]) -> list[_Row]:
+    """Return the messages of other mailboxes that are the same as these."""
+    if not locked.shares_messages:
+        return []
+    remotes = [row.remote_id for row in rows if row.remote_id is not None]
+    return _rows(fetch_all(_TWINS, {"account": locked.account_id, "mailbox": locked.id, "remotes": remotes}))
+
+
+def _rows(columns: Sequence[tuple[Any, ...]]) -> list[_Row]:
+    return [
+        _Row(message_id, mailbox_id, uid, FlagSet.of(flags, keywords), remote_id)
+        for message_id, mailbox_id, uid, flags, keywords, remote_id in columns
+    ]
+
+
+def _lasting(locked: LockedMailbox, rows: Sequence[_Row], twins: Sequence[_Row]) -> Sequence[_Row]:
+    """Return the messages to queue the change for: one for each message that was named.
+
+    Of several that are the same it is the one in the mailbox where the upstream has it, because that one stays
+    whatever becomes of the labels.
+    """
+    if not twins:
+        return rows
+    remotes = [row.remote_id for row in twins]
+    origins = set(fetch_all(_ORIGINS, {"account": locked.account_id, "remotes": remotes}))
+    lasting = {twin.remote_id: twin for twin in twins if (twin.remote_id, twin.mailbox_id) in origins}
+    return [lasting.get(row.remote_id, row) for row in rows]
+
+
+def _queue(locked: LockedMailbox, rows: Sequence[_Row], delta: FlagDelta) -> None:
     parameters = {
         "account": locked.account_id,
-        "mailbox": locked.id,
-        "messages": message_ids,
+        "messages": [row.message_id for row in rows],
+        "mailboxes": [row.mailbox_id for row in rows],
         "kind": MutationKind.STORE.value,
         "state": MutationState.PENDING.value,
         "add": int(delta.add.system),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F
 
+from mailcache.journal import announce_bodies
 from mailcache.mime.parsed import RENDERING_VERSION, ParsedMessage
 from mailcache.models import Account, Listing, Segment, SegmentState
 from mailcache.segments import StoredSegment
@@ -97,6 +99,7 @@ def add_contents(*, fence: Fence, mailbox_id: int, segment: StoredSegment, rows:
     bodies = {row.remote_id: Body(contents[row.sha256], row.parsed.size) for row in rows}
     linked = link_bodies(account_id=account_id, mailbox_id=mailbox_id, bodies=bodies)
     Listing.objects.filter(account_id=account_id, remote_id__in=[row.remote_id for row in rows]).delete()
+    transaction.on_commit(partial(announce_bodies, account_id))
     return BodiesAdded(
         stored=len(added),
         duplicate=len(rows) - len(added),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from django.db import transaction
 
 from mailcache.flags import FlagSet
-from mailcache.journal import lock_mailbox, write_change
+from mailcache.journal import LockedMailbox, write_change
 from mailcache.services import leases
 from mailcache.services.leases import Fence
+from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.rows import count_expunged, execute, fetch_all
 from mailcache.wire.number_set import NumberSet
 
@@ -26,9 +28,18 @@ _STALE = """
     ORDER BY id LIMIT %(limit)s
 """
 
+_OWN = """
+    SELECT id FROM mailcache_remote WHERE account_id = %(account)s AND mailbox_id = %(mailbox)s
+    ORDER BY id LIMIT %(limit)s
+"""
+
+_SHOWN_IN = """
+    SELECT DISTINCT mailbox_id FROM mailcache_message WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)
+"""
+
 _MESSAGES = """
     DELETE FROM mailcache_message WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)
-    RETURNING id, uid, flags, size, content_id
+    RETURNING mailbox_id, id, uid, flags, size, content_id
 """
 
 # What was recognised as a copy was moved: the message that it is a copy of is gone.
@@ -49,6 +60,15 @@ _REST = """
 """
 
 
+class _Gone(NamedTuple):
+    mailbox_id: int
+    message_id: int
+    uid: int
+    flags: int
+    size: int
+    content_id: int | None
+
+
 @transaction.atomic
 def remove_messages(*, fence: Fence, mailbox_id: int, uidvalidity: int, uids: Collection[int]) -> int:
     """Remove the messages that the upstream no longer has under these UIDs; returns how many were here."""
@@ -64,23 +84,36 @@ def remove_other_uidvalidities(*, fence: Fence, mailbox_id: int, uidvalidity: in
     return _remove(mailbox_id, _STALE, {"mailbox": mailbox_id, "uidvalidity": uidvalidity, "limit": limit})
 
 
+def remove_own_messages(*, mailbox_id: int, limit: int) -> int:
+    """Remove at most ``limit`` messages that have their Remote in this mailbox, in the caller's transaction."""
+    return _remove(mailbox_id, _OWN, {"mailbox": mailbox_id, "limit": limit})
+
+
 def _remove(mailbox_id: int, which: str, parameters: dict[str, Any]) -> int:
-    locked = lock_mailbox(mailbox_id)
-    remotes = [remote for (remote,) in fetch_all(which, {**parameters, "account": locked.account_id})]
+    return with_locks([mailbox_id], partial(_remove_remotes, mailbox_id, which, parameters))
+
+
+def _remove_remotes(mailbox_id: int, which: str, parameters: dict[str, Any], locks: Locks) -> int:
+    """Remove Remotes with their messages, in all mailboxes that show these."""
+    account_id = locks[mailbox_id].account_id
+    remotes = [remote for (remote,) in fetch_all(which, {**parameters, "account": account_id})]
     if not remotes:
         return 0
-    gone = fetch_all(_MESSAGES, {"account": locked.account_id, "remotes": remotes})
-    messages = [message_id for message_id, *_ in gone]
-    execute(_REST, {"account": locked.account_id, "remotes": remotes, "messages": messages})
-    contents = [content for *_, content in gone if content is not None]
+    where = {"account": account_id, "remotes": remotes}
+    locks.require([shown_in for (shown_in,) in fetch_all(_SHOWN_IN, where)])
+    gone = [_Gone(*row) for row in fetch_all(_MESSAGES, where)]
+    execute(_REST, {**where, "messages": [message.message_id for message in gone]})
+    contents = [message.content_id for message in gone if message.content_id is not None]
     if contents:
-        execute(_MOVED, {"account": locked.account_id, "contents": contents})
-    if gone:
-        write_change(
-            locked,
-            expunged=NumberSet.from_numbers(uid for _, uid, *_ in gone),
-            counters=count_expunged(
-                [FlagSet.of(flags) for _, _, flags, _, _ in gone], [size for _, _, _, size, _ in gone]
-            ),
-        )
+        execute(_MOVED, {"account": account_id, "contents": contents})
+    for shown_in in {message.mailbox_id for message in gone}:
+        _tell(locks[shown_in], [message for message in gone if message.mailbox_id == shown_in])
     return len(remotes)
+
+
+def _tell(locked: LockedMailbox, gone: Sequence[_Gone]) -> None:
+    write_change(
+        locked,
+        expunged=NumberSet.from_numbers(message.uid for message in gone),
+        counters=count_expunged([FlagSet.of(message.flags) for message in gone], [message.size for message in gone]),
+    )

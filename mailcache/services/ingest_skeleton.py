@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 
 from mailcache.flags import FlagSet
 from mailcache.identity import Traits, emailid_of, upstream_key
-from mailcache.journal import lock_mailbox, write_change
+from mailcache.journal import write_change
 from mailcache.models import Mailbox
 from mailcache.services import leases
 from mailcache.services.content_twins import Twin, find_twins
 from mailcache.services.ingest_relink import relink_messages
+from mailcache.services.labels import label_mailboxes, show_messages
 from mailcache.services.leases import Fence
-from mailcache.services.rows import count_appeared, execute, fetch_all, keyword_column
+from mailcache.services.mailbox_locks import Locks, with_locks
+from mailcache.services.rows import count_appeared, fetch_all, keyword_column
 from mailcache.wire.number_set import NumberSet
 
 # Ours follow the upstream's UIDs only below this, so that an upstream that lies cannot use our numbers up.
@@ -52,13 +55,15 @@ _ADD = """
         SELECT %(account)s, %(mailbox)s, our_uid, flags, string_to_array(keywords, ' '), %(modseq)s, internal_date,
                internal_zone, size, COALESCE(NULLIF(emailid, ''), 'i' || remote.id), '', remote.id, content_id
         FROM input JOIN remote USING (uid)
+    ), listing AS (
+        INSERT INTO mailcache_listing (account_id, mailbox_id, remote_id, uid, size, message_id, attempts,
+                                       parked_reason, retry_at)
+        SELECT %(account)s, %(mailbox)s, remote.id, uid, upstream_size, message_id, 0, '',
+               CASE WHEN to_compare THEN now() + %(compare_after)s END
+        FROM input JOIN remote USING (uid)
+        WHERE content_id IS NULL OR to_compare
     )
-    INSERT INTO mailcache_listing (account_id, mailbox_id, remote_id, uid, size, message_id, attempts, parked_reason,
-                                   retry_at)
-    SELECT %(account)s, %(mailbox)s, remote.id, uid, upstream_size, message_id, 0, '',
-           CASE WHEN to_compare THEN now() + %(compare_after)s END
-    FROM input JOIN remote USING (uid)
-    WHERE content_id IS NULL OR to_compare
+    SELECT uid, id FROM remote
 """
 
 
@@ -111,7 +116,20 @@ def _insert(
     fence: Fence, mailbox_id: int, uidvalidity: int, rows: Mapping[int, SkeletonRow], traits: Mapping[int, Traits]
 ) -> int:
     leases.check(fence)
-    locked = lock_mailbox(mailbox_id)
+    labels = {label for row in rows.values() for label in row.labels}
+    shown_in = label_mailboxes(fence.account_id, mailbox_id) if labels else {}
+    needed = {mailbox_id, *(shown for label, shown in shown_in.items() if label in labels)}
+    return with_locks(needed, partial(_insert_locked, mailbox_id, uidvalidity, rows, traits))
+
+
+def _insert_locked(
+    mailbox_id: int,
+    uidvalidity: int,
+    rows: Mapping[int, SkeletonRow],
+    traits: Mapping[int, Traits],
+    locks: Locks,
+) -> int:
+    locked = locks[mailbox_id]
     where = {"account": locked.account_id, "mailbox": mailbox_id, "uidvalidity": uidvalidity}
     known = {uid for (uid,) in fetch_all(_KNOWN, {**where, "uids": list(rows)})}
     fresh = [row for uid, row in rows.items() if uid not in known]
@@ -122,7 +140,7 @@ def _insert(
     )
     our_uids = _our_uids(fresh, locked.uidnext)
     columns = _columns(fresh, traits) | _twin_columns(fresh, traits, twins)
-    execute(
+    added = fetch_all(
         _ADD,
         {**where, **columns, "our_uids": our_uids, "modseq": locked.modseq, "compare_after": _COMPARE_AFTER},
     )
@@ -132,6 +150,9 @@ def _insert(
         uidnext=our_uids[-1] + 1,
         counters=count_appeared([row.flags for row in fresh], columns["sizes"]),
     )
+    if any(row.labels for row in fresh):
+        # In this transaction: of a message that is known only changes of its labels are told.
+        show_messages(locks, mailbox_id, {remote_id: rows[uid].labels for uid, remote_id in sorted(added)})
     return len(fresh)
 
 

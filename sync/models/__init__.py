@@ -6,6 +6,7 @@ from sync.models.checkpoints import Checkpoint
 from sync.models.connections import ConnectionSlot, Purpose, UpstreamHost
 from sync.models.runs import STALE_AFTER, FailureCause, SyncKind, SyncOutcome, SyncRun
 from sync.models.usage import UpstreamUsage
+from sync.models.watchers import WatcherProcess
 
 __all__ = [
     "STALE_AFTER",
@@ -18,4 +19,5 @@ __all__ = [
     "SyncRun",
     "UpstreamHost",
     "UpstreamUsage",
+    "WatcherProcess",
 ]

@@ -13,6 +13,8 @@ class CheckpointQuerySet(models.QuerySet["Checkpoint"]):
     def wanted(self, now: datetime) -> CheckpointQuerySet:
         """Mailboxes that the upstream spoke of, that were not compared since, and that may be compared ``now``."""
         here = self.filter(mailbox__selectable=True, mailbox__upstream_name__isnull=False, mailbox__missed_lists=0)
+        # What a label mailbox shows is compared in All Mail.
+        here = here.filter(mailbox__label="")
         return here.filter(wanted_at__isnull=False, mailbox__sync_paused_reason="").exclude(retry_at__gt=now)
 
 

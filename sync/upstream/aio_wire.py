@@ -34,6 +34,7 @@ class Wire(asyncio.Protocol):
         self._expires = 0.0
         self._waits_until: float | None = None
         self._stopped = False
+        self._is_patient = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there."""
@@ -73,9 +74,10 @@ class Wire(asyncio.Protocol):
         self._waits_until = None if seconds is None else self._loop.time() + seconds
 
     def stop_waiting(self) -> None:
-        """Let patient waiting end now."""
+        """Let patient waiting end now, or the next one; other waiting is for an answer that will come."""
         self._stopped = True
-        self._wake()
+        if self._is_patient:
+            self._wake()
 
     def close(self) -> None:
         """Close at once; whoever waits for bytes is told."""
@@ -118,7 +120,11 @@ class Wire(asyncio.Protocol):
             if self._expires <= now:
                 return b""
             until = self._expires if self._waits_until is None else min(self._expires, self._waits_until)
-            await self._wait(until - now)
+            self._is_patient = True
+            try:
+                await self._wait(until - now)
+            finally:
+                self._is_patient = False
         return self._take()
 
     def _take(self) -> bytes:

@@ -67,7 +67,7 @@ class FetchedBody:
     uid: int
 
 
-class _LineCutter:
+class LineCutter:
     """Cuts one direction of a connection into lines, stepping over literals."""
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ class RecordingProxy:
 
     def commands(self, *verbs: str) -> list[Command]:
         """Return the commands of all clients in order; with ``verbs`` only those."""
-        found = [command for line in self.lines() if (command := _as_command(line)) is not None]
+        found = [command for line in self.lines() if (command := as_command(line)) is not None]
         return [command for command in found if not verbs or command.verb in verbs]
 
     def counts(self) -> Counter[str]:
@@ -144,7 +144,7 @@ class RecordingProxy:
         selected: dict[int, bytes] = {}
         found: list[FetchedBody] = []
         for line in self.lines():
-            command = _as_command(line)
+            command = as_command(line)
             if command is not None and command.verb in {"SELECT", "EXAMINE"}:
                 selected[line.connection] = command.arguments
             if line.side is Side.SERVER and b" FETCH (" in line.text[:32] and _WHOLE_BODY.search(line.text):
@@ -233,13 +233,17 @@ class RecordingProxy:
         number = next(self._numbers)
         with self._lock:
             self._open[number] = (client, server)
-        self._spawn(self._pump, number, client, server, Side.CLIENT)
-        self._spawn(self._pump, number, server, client, Side.SERVER)
+        self._serve(number, client, server)
         if self._closing.is_set():
             _close(client, server)
 
+    def _serve(self, number: int, client: socket.socket, server: socket.socket) -> None:
+        """Begin to pass on, in both directions."""
+        self._spawn(self._pump, number, client, server, Side.CLIENT)
+        self._spawn(self._pump, number, server, client, Side.SERVER)
+
     def _pump(self, number: int, source: socket.socket, target: socket.socket, side: Side) -> None:
-        cutter = _LineCutter()
+        cutter = LineCutter()
         with contextlib.suppress(OSError):  # either end closed
             while data := source.recv(_READ_BYTES):
                 self._flowing.wait()
@@ -248,7 +252,10 @@ class RecordingProxy:
                 target.sendall(data)
                 if side is Side.SERVER and (rate := self._bytes_per_second):
                     self._closing.wait(len(data) / rate)
-        _close(source, target)
+        self._ended(number, source, target)
+
+    def _ended(self, number: int, *sockets: socket.socket) -> None:
+        _close(*sockets)
         with self._lock:
             self._open.pop(number, None)
 
@@ -259,7 +266,7 @@ class RecordingProxy:
                 self._lines.append(Line(len(self._lines), number, side, text, now))
 
 
-def _as_command(line: Line) -> Command | None:
+def as_command(line: Line) -> Command | None:
     """Return the command in a client's line; None for DONE, and for answers to a continuation."""
     match = _COMMAND.match(line.text) if line.side is Side.CLIENT else None
     if match is None:

@@ -16,7 +16,7 @@ from sync.upstream.errors import ConnectFailed
 from tests.builders import make_account
 from tests.fakes.scripted_imap import Action, Answer
 from tests.sync.mirror import mirrored
-from tests.sync.several_connections import Gate, SeveralConnections
+from tests.sync.several_connections import Gate, SeveralConnections, drops_bodies_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -109,9 +109,7 @@ class TestFailures:
     def test_what_a_connection_that_breaks_was_to_fetch_is_fetched_by_others(self, upstream: Upstream) -> None:
         """Field notes 7, 28 and G6: the second connection never delivers anything, and costs nothing."""
         server, account = upstream(1500, limit=5)
-        server.interfere = lambda number, name, command: (
-            Action.DROP if number == 2 and b"BODY.PEEK[]" in command else None
-        )
+        server.interfere = drops_bodies_of(2)
         assert run_account_until_done(account.pk) is SliceEnd.DONE
         assert_all_is_here(server, account)
         assert Message.objects.filter(content__isnull=False).count() == 1500
@@ -200,9 +198,7 @@ class TestFailures:
     ) -> None:
         """Field note 6."""
         server, account = upstream(600, limit=1)
-        server.interfere = lambda number, name, command: (
-            Action.DROP if number == 1 and b"BODY.PEEK[]" in command else None
-        )
+        server.interfere = drops_bodies_of(1)
         from sync.upstream.blocking import BlockingClient
 
         connect = BlockingClient.connect

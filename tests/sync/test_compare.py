@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,11 +17,12 @@ from sync import members
 from sync.account_run import SliceEnd, run_account_until_done, run_slice
 from sync.flag_polling import ALL_LATEST, RECENT_MESSAGES
 from sync.models import Checkpoint, SyncRun
+from sync.profiles import GENERIC
 from tests.builders import make_account, message_bytes
 from tests.fakes.recording_proxy import Command, RecordingProxy
 from tests.servers.dovecot import Dovecot
 from tests.sync.mirror import mirrored, upstream
-from tests.sync.tiers import TIERS, use_tier
+from tests.sync.tiers import TIERS, use_profile, use_tier
 
 pytestmark = [pytest.mark.dovecot, pytest.mark.django_db(transaction=True)]
 
@@ -131,7 +133,7 @@ class TestCosts:
 
         mirror.deliver(20)
         news = in_inbox(mirror.sync())
-        assert len(news) <= 4
+        assert verbs(news) == ["EXAMINE", "UID FETCH", "UID FETCH"]
         assert Message.objects.filter(content__isnull=False).count() == 8_320
         assert verbs(news).count("UID SEARCH") == 0
 
@@ -218,6 +220,17 @@ class TestNews:
         mirror.sync()
         assert mirror.agrees()
         assert not Checkpoint.objects.filter(full_wanted=True).exists()
+
+    def test_vanished_is_checked_against_a_list_where_it_is_not_trusted(
+        self, any_mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Quirk 22: mail "disappears" when iCloud's VANISHED is believed.
+        use_profile(monkeypatch, any_mirror.account, replace(GENERIC, name="wary", trust_vanished=False))
+        any_mirror.deliver(3)
+        any_mirror.sync()
+        any_mirror.edit(("STORE", "2", "+FLAGS", "(\\Deleted)"), ("EXPUNGE",))
+        assert verbs(in_inbox(any_mirror.sync())) == ["EXAMINE", "UID SEARCH"]
+        assert any_mirror.agrees()
 
 
 class TestCutOff:

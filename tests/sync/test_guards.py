@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from mailcache.models import Account, Listing, Message
+from mailcache.models import Listing, Message
+from mailcache.wire.number_set import NumberSet
 from sync.account_run import SliceEnd, run_account_until_done, run_slice
 from sync.models import Checkpoint, SyncOutcome, SyncRun
-from sync.profiles import BY_NAME
-from tests.builders import make_account, message_bytes
-from tests.sync.mirror import mirrored
-from tests.sync.one_mailbox import OneMailbox
-from tests.sync.tiers import use_profile
+from tests.builders import message_bytes
+from tests.sync.mirror import bodies, synced
+from tests.sync.one_mailbox import Upstream
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Upstream = Callable[[int], tuple[OneMailbox, Account]]
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    """Start an upstream with so many messages; returns it and its account."""
-    with ExitStack() as stack:
-
-        def start(count: int) -> tuple[OneMailbox, Account]:
-            server = stack.enter_context(OneMailbox(count))
-            return server, make_account(port=server.port)
-
-        yield start
-
-
-def synced(account: Account) -> SyncRun:
-    assert run_account_until_done(account.pk) is SliceEnd.DONE
-    return SyncRun.objects.latest("started_at")
-
-
-def bodies(account: Account) -> list[bytes]:
-    return [data for data, _ in mirrored(account)["INBOX"]]
 
 
 class TestIncompleteAnswers:
@@ -106,163 +80,6 @@ class TestIncompleteAnswers:
         assert Message.objects.count() == 2
 
 
-class TestCounters:
-    def test_no_uidnext_is_derived_from_the_last_uid(self, upstream: Upstream) -> None:
-        # Quirk 38: Courier.
-        server, account = upstream(4)
-        server.uidnext = None
-        synced(account)
-        assert Checkpoint.objects.get().uidnext == 5
-        server.commands.clear()
-        synced(account)
-        assert server.asked(b"UID") == [b"UID FETCH * (UID)"]
-
-        server.deliver()
-        del server.messages[2]
-        synced(account)
-        assert bodies(account) == list(server.messages.values())
-
-    def test_a_mailbox_is_selected_where_examine_lies(
-        self, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        server, account = upstream(2)
-        use_profile(monkeypatch, account, BY_NAME["courier"])
-        synced(account)
-        assert (len(server.asked(b"SELECT")) > 0, server.asked(b"EXAMINE")) == (True, [])
-
-    def test_an_empty_mailbox_without_uidnext_has_its_first_message_read(self, upstream: Upstream) -> None:
-        server, account = upstream(0)
-        server.uidnext = None
-        synced(account)
-        server.commands.clear()
-        synced(account)
-        assert server.asked(b"UID") == []
-        server.deliver()
-        synced(account)
-        assert bodies(account) == list(server.messages.values())
-
-    def test_uids_are_listed_by_fetch_where_search_does_not_work(
-        self, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        # Quirk 40, known from the profile or found out.
-        for profile in ("hmail", "generic"):
-            server, account = upstream(3)
-            use_profile(monkeypatch, account, BY_NAME[profile])
-            server.refuses_search_all = True
-            synced(account)
-            del server.messages[1]
-            synced(account)
-            assert bodies(account) == list(server.messages.values())
-            assert len(server.asked(b"UID SEARCH")) <= (0 if profile == "hmail" else 2)
-
-    def test_sizes_are_asked_in_small_commands_where_they_are_dear(
-        self, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        # Quirk 39: DavMail downloads a message to tell its size.
-        server, account = upstream(250)
-        use_profile(monkeypatch, account, BY_NAME["davmail"])
-        synced(account)
-        sizes = [command for command in server.asked(b"UID FETCH") if b"RFC822.SIZE" in command]
-        assert [command.split(b" ")[2] for command in sizes] == [b"1:100", b"101:200", b"201:250"]
-
-        server.deliver()
-        Checkpoint.objects.update(full_wanted=True)
-        server.commands.clear()
-        synced(account)
-        sizes = [command for command in server.asked(b"UID FETCH") if b"RFC822.SIZE" in command]
-        assert [command.split(b" ")[2] for command in sizes] == [b"251"]
-
-
-class TestFlags:
-    def test_a_message_without_flags_is_asked_for_once_more_then_shown_without(self, upstream: Upstream) -> None:
-        # Quirk 43.
-        server, account = upstream(3)
-        server.without_flags = {2}
-        synced(account)
-        asked = [command.split(b" ")[2] for command in server.asked(b"UID FETCH") if b"RFC822.SIZE" in command]
-        assert asked == [b"1:3", b"2"]
-        assert dict(Message.objects.values_list("remote__uid", "flags")) == {1: 1, 2: 0, 3: 1}
-
-
-class TestUidvalidity:
-    def test_none_is_trusted_as_long_as_known_uids_name_the_same_messages(self, upstream: Upstream) -> None:
-        # Quirk 41.
-        server, account = upstream(5)
-        server.uidvalidity = None
-        synced(account)
-        server.uidvalidity = 0
-        server.deliver()
-        synced(account)
-        assert bodies(account) == list(server.messages.values())
-        assert account.mailboxes.get().upstream_uidvalidity == 1
-
-        server.messages = {uid: message_bytes(f"another {uid}") for uid in server.messages}
-        server.dates = dict.fromkeys(server.messages, b"1-Jan-2020 00:00:00 +0000")
-        run = synced(account)
-        assert account.mailboxes.get().upstream_uidvalidity == 2
-        assert run.messages_removed + 0 == 6
-        assert bodies(account) == list(server.messages.values())
-
-    def test_one_that_falls_is_a_change_like_any_other(self, upstream: Upstream) -> None:
-        server, account = upstream(3)
-        synced(account)
-        server.uidvalidity = 3
-        server.messages = {uid: message_bytes("another") for uid in server.messages}
-        synced(account)
-        assert bodies(account) == list(server.messages.values())
-
-    def test_one_that_changes_again_and_again_is_waited_for(self, upstream: Upstream) -> None:
-        server, account = upstream(3)
-        synced(account)
-        for uidvalidity in (8, 7, 8):
-            server.uidvalidity = uidvalidity
-            synced(account)
-        rows = list(Message.objects.order_by("pk").values_list("pk", "uid"))
-
-        server.uidvalidity = 9
-        assert run_account_until_done(account.pk) is SliceEnd.FAILED
-        checkpoint = Checkpoint.objects.get()
-        assert "UIDVALIDITY again and again" in checkpoint.reason
-        assert checkpoint.retry_at is not None
-        assert list(Message.objects.order_by("pk").values_list("pk", "uid")) == rows
-
-        for _ in range(8):
-            Checkpoint.objects.update(retry_at=None)
-            run_account_until_done(account.pk)
-        checkpoint.refresh_from_db()
-        assert checkpoint.retry_at > timezone.now() + timedelta(hours=1)
-
-        # A day later the new numbering is one that has settled.
-        Checkpoint.objects.update(retry_at=None, uidvalidity_changed_at=timezone.now() - timedelta(days=1))
-        synced(account)
-        assert account.mailboxes.get().upstream_uidvalidity == 9
-
-    def test_what_is_left_of_a_large_mailbox_that_was_renumbered_is_seen_twice(self, upstream: Upstream) -> None:
-        server, account = upstream(25)
-        synced(account)
-        server.uidvalidity = 8
-        server.messages = {uid: message_bytes(f"another {uid}") for uid in server.messages}
-        server.dates = dict.fromkeys(server.messages, b"1-Jan-2020 00:00:00 +0000")
-        assert "25 messages are gone" in synced(account).reason
-        assert Message.objects.count() == 50
-
-        Checkpoint.objects.update(gone_seen_at=timezone.now() - timedelta(minutes=1))
-        synced(account)
-        assert bodies(account) == list(server.messages.values())
-
-    def test_a_message_that_is_left_out_of_a_new_numbering_does_not_go(self, upstream: Upstream) -> None:
-        server, account = upstream(3)
-        synced(account)
-        server.uidvalidity, server.without_skeleton = 8, {2}
-        synced(account)
-        kept = bodies(account)
-        assert server.messages[2] in kept
-
-        server.without_skeleton = set()
-        synced(account)
-        assert bodies(account).count(server.messages[2]) == 1
-
-
 class TestHeaders:
     def test_headers_come_first_where_bodies_take_long(
         self, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
@@ -281,14 +98,18 @@ class TestHeaders:
 
 
 class TestRenumbered:
-    def test_what_is_known_again_keeps_its_uid_and_is_not_fetched(self, upstream: Upstream) -> None:
+    def test_messages_that_are_known_again_stay_and_others_are_read_anew(self, upstream: Upstream) -> None:
+        # Field note 27: a change of UIDVALIDITY downloaded everything again.
         server, account = upstream(4)
         synced(account)
-        server.uidvalidity, server.messages[4] = 8, message_bytes("another")
+        server.uidvalidity = 8
+        server.messages[2] = message_bytes("another")
+        asked = len(server.bodies_asked())
         run = synced(account)
-        assert (run.messages_added, run.messages_removed, run.bodies_added) == (1, 1, 1)
-        assert bodies(account) == list(server.messages.values())
-        assert list(Message.objects.order_by("uid").values_list("uid", flat=True)) == [1, 2, 3, 5]
+        assert (run.messages_removed, run.bodies_added) == (1, 1)
+        assert len(server.bodies_asked()) == asked + 1
+        assert set(bodies(account)) == set(server.messages.values())
+        assert list(Message.objects.order_by("uid").values_list("uid", flat=True)) == [1, 3, 4, 5]
 
     def test_uids_of_the_old_numbering_are_never_fetched_under_the_new_one(self, upstream: Upstream) -> None:
         server, account = upstream(4)
@@ -307,6 +128,94 @@ class TestRenumbered:
         run_account_until_done(account.pk)
         assert len(server.bodies_asked()) == asked
         assert Listing.objects.count() == 1
+
+
+class TestMessages:
+    def test_no_internaldate_is_taken_from_the_header(self, upstream: Upstream) -> None:
+        server, account = upstream(3)
+        server.without_date = {2}
+        synced(account)
+        dates = set(Message.objects.values_list("internal_date", flat=True))
+        assert [date.isoformat() for date in dates] == ["2024-05-17T08:30:00+00:00"]
+
+    @pytest.mark.parametrize("switch", ["without_body", "refuses_body"])
+    def test_a_message_that_is_not_delivered_is_set_aside(self, upstream: Upstream, switch: str) -> None:
+        server, account = upstream(6)
+        setattr(server, switch, {4})
+        run = synced(account)
+
+        assert (run.bodies_added, run.bodies_parked, run.bodies_remaining) == (5, 1, 1)
+        parked = Listing.objects.get()
+        assert (parked.uid, parked.attempts) == (4, 1)
+        assert parked.parked_reason
+        account.refresh_from_db()
+        assert parked.retry_at is not None
+        assert abs(account.next_sync_at - parked.retry_at) < timedelta(seconds=1)
+
+        # It is asked for again when its time has come, and not before.
+        asked = len(server.bodies_asked())
+        synced(account)
+        assert len(server.bodies_asked()) == asked
+        setattr(server, switch, set())
+        Listing.objects.update(retry_at=timezone.now())
+        synced(account)
+        assert bodies(account) == list(server.messages.values())
+
+    def test_an_upstream_that_delivers_nothing_is_not_messages_that_are_bad(self, upstream: Upstream) -> None:
+        server, account = upstream(20)
+        server.without_body = set(server.messages)
+        assert run_account_until_done(account.pk) is not SliceEnd.MORE
+        assert not Listing.objects.filter(retry_at__isnull=False).exists()
+        assert len(server.bodies_asked()) < 10
+
+    def test_a_message_at_which_the_connection_breaks_blocks_the_others_for_some_runs_only(
+        self, upstream: Upstream
+    ) -> None:
+        server, account = upstream(5)
+        server.drops_at_body = {3}
+        ends = [run_account_until_done(account.pk) for _ in range(4)]
+
+        assert ends[:2] == [SliceEnd.FAILED] * 2
+        assert ends[-1] is SliceEnd.DONE
+        assert list(Listing.objects.values_list("uid", flat=True)) == [3]
+        assert Message.objects.filter(content__isnull=False).count() == 4
+
+    def test_nothing_that_is_here_is_fetched_again(self, upstream: Upstream) -> None:
+        server, account = upstream(5)
+        synced(account)
+        asked = len(server.bodies_asked())
+        synced(account)
+        synced(account)
+        assert len(server.bodies_asked()) == asked
+
+    def test_slices_fetch_every_body_once(self, upstream: Upstream) -> None:
+        server, account = upstream(1200)
+        server.without_body = {7}
+        slices = 1
+        end = run_slice(account.pk, full=True, seconds=0.0)
+        while end is SliceEnd.MORE:
+            slices += 1
+            end = run_slice(account.pk, seconds=0.0)
+        assert end is SliceEnd.DONE
+        assert slices > 5
+        asked = [NumberSet.parse(command.split(b" ")[2]) for command in server.bodies_asked()]
+        assert sum(len(uids) for uids in asked) == 1201
+        assert len(NumberSet(pair for uids in asked for pair in uids.ranges)) == 1200
+
+    def test_an_unchanged_mailbox_costs_one_command(self, upstream: Upstream) -> None:
+        server, account = upstream(2000)
+        synced(account)
+        first = [command.split(b" ")[0] for command in server.commands]
+        # 2000 / 500 for the skeleton, and batches of bodies by number.
+        assert len(server.asked(b"UID FETCH")) - len(server.bodies_asked()) == 4
+        assert len(server.bodies_asked()) <= 6
+        assert first.count(b"EXAMINE") == 1
+
+        server.commands.clear()
+        synced(account)
+        work = [command for command in server.commands if command.split(b" ")[0] in (b"EXAMINE", b"UID", b"LIST")]
+        assert len(work) == 2
+        assert max(len(command) for command in server.commands) < 8000
 
 
 def test_a_failing_run_is_recorded(upstream: Upstream) -> None:

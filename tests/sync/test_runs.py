@@ -18,6 +18,7 @@ from sync.services.checkpoints import Finding
 from sync.services.runs import Counters
 from sync.tiers import UpstreamState
 from tests.builders import make_account, make_fence, make_mailboxes
+from tests.sync.wants import want_inbox
 
 pytestmark = pytest.mark.django_db
 
@@ -169,9 +170,9 @@ class TestCheckpoints:
         return inbox
 
     def test_a_want_during_a_comparison_stays(self, fence: Fence, inbox: Mailbox) -> None:
-        assert checkpoints.want_inbox(account_id=fence.account_id)
+        assert want_inbox(account_id=fence.account_id)
         before = checkpoints.checkpoint_of(fence=fence, mailbox_id=inbox.pk)
-        checkpoints.want_inbox(account_id=fence.account_id)
+        want_inbox(account_id=fence.account_id)
         now = timezone.now()
         checkpoints.note_compared(fence=fence, before=before, state=STATE, compared_at=now)
         assert Checkpoint.objects.wanted(now).count() == 1
@@ -182,7 +183,7 @@ class TestCheckpoints:
         assert Checkpoint.objects.get().exists == 3
 
     def test_a_want_whose_message_was_lost_is_found(self, fence: Fence, inbox: Mailbox) -> None:
-        checkpoints.want_inbox(account_id=fence.account_id)
+        want_inbox(account_id=fence.account_id)
         late = timezone.now() + timedelta(minutes=1)
         patience = timedelta(seconds=30)
         assert checkpoints.reclaim_wanted(now=timezone.now(), older_than=patience, limit=9) == []
@@ -202,7 +203,7 @@ class TestCheckpoints:
         assert "3 messages" in after.reason
 
     def test_a_failed_mailbox_is_left_alone_for_a_while(self, fence: Fence, inbox: Mailbox) -> None:
-        checkpoints.want_inbox(account_id=fence.account_id)
+        want_inbox(account_id=fence.account_id)
         retry_at = timezone.now() + HOUR
         checkpoints.note_failed(fence=fence, mailbox_id=inbox.pk, reason="no", retry_at=retry_at)
         assert not Checkpoint.objects.wanted(timezone.now()).exists()
