@@ -64,4 +64,7 @@ class Connection:
     identified: bool = False
     logged_in: bool = False
     enabled: set[bytes] = field(default_factory=set)
-    answered_at: float = 0.0
+    exists: int = 0
+    """What it was told last."""
+    noops: int = 0
+    throttled_at: float = 0.0

@@ -9,7 +9,7 @@ class Quirk(Enum):
     """One thing that a server gets wrong."""
 
     THROTTLED_TEXT_5 = auto()
-    """"[THROTTLED]" stands in the text of every OK; who does not slow down is hung up on: BYE Session expired."""
+    """[THROTTLED] stands in the text of some OKs; who does not slow down is hung up on: BYE Session expired."""
     NOT_CONNECTED_11 = auto()
     """Any password is OK, and everything but CAPABILITY and ID afterwards is BAD: authenticated but not connected."""
     BACKOFF_12 = auto()
@@ -54,6 +54,10 @@ class Quirk(Enum):
     """Strangers open no mailbox: ID comes first, though it is not advertised."""
     EMPTY_STATUS_28 = auto()
     """STATUS and LIST-STATUS answer with an empty list."""
+    NOOP_NO_KEEPALIVE_28 = auto()
+    """NOOP does not keep a connection alive, which ends after the second."""
+    NOOP_BLIND_30 = auto()
+    """NOOP tells nothing of what is new."""
     ENVELOPE_31 = auto()
     """ENVELOPE leaves addresses out."""
     ASCENDING_32 = auto()

@@ -43,7 +43,7 @@ class QuirkyImap(ScriptedImap):
         self._commands: dict[str, Callable[[bytes], Answer]] = {
             "CAPABILITY": self._capability, "LOGIN": self._login, "ID": self._id, "ENABLE": self._enable,
             "NAMESPACE": self._namespace, "LIST": self._list, "STATUS": self._status, "SELECT": self._select,
-            "EXAMINE": self._select, "UID SEARCH": self._search, "UID FETCH": self._fetch,
+            "EXAMINE": self._select, "UID SEARCH": self._search, "UID FETCH": self._fetch, "NOOP": self._noop,
         }  # fmt: skip
 
     @property
@@ -100,18 +100,20 @@ class QuirkyImap(ScriptedImap):
         return self._answer_of(name)
 
     def _throttled(self, name: str) -> Answer:
-        if time.monotonic() - self._now.answered_at < _HURRY_SECONDS:
+        if time.monotonic() - self._now.throttled_at < _HURRY_SECONDS:
             return self._hang_up(b"Session expired")
         answer = self._answer_of(name)
-        self._now.answered_at = time.monotonic()
-        return answer.replace(b" OK done", b" OK done [THROTTLED]") if isinstance(answer, bytes) else answer
+        if not isinstance(answer, bytes) or not self._first_times("throttled", 3):
+            return answer
+        self._now.throttled_at = time.monotonic()
+        return answer.replace(b" OK done", b" OK done [THROTTLED]")
 
     def _answer_of(self, name: str) -> Answer:
         command = self._commands.get(name)
         arguments = self.command.partition(b" ")[2]
         answer = super()._next_answer(name) if command is None else command(arguments)
         if self.has(Quirk.NUL_PADDING_43) and isinstance(answer, bytes):
-            return answer.replace(b"{tag}", b"\0{tag}")
+            return answer.replace(b"\n{tag}", b"\n\0{tag}")
         return answer
 
     # Before a mailbox is open
@@ -189,6 +191,7 @@ class QuirkyImap(ScriptedImap):
             return refusal or b"{tag} NO [NONEXISTENT] no such mailbox\r\n"
         box.selected |= command == b"SELECT"
         before, self._now.name = self.mailboxes.get(self._now.name), name
+        self._now.exists = len(box.messages)
         return opening(self, self._now, before, box, arguments, command == b"EXAMINE") + _OK
 
     def _refusal(self, arguments: bytes, name: bytes, box: Box | None) -> Answer | None:
@@ -211,6 +214,16 @@ class QuirkyImap(ScriptedImap):
         return box.messages
 
     # In a mailbox
+
+    def _noop(self, _arguments: bytes) -> Answer:
+        self._now.noops += 1
+        if self.has(Quirk.NOOP_NO_KEEPALIVE_28) and self._now.noops > 1:
+            return self._hang_up(b"idle for too long")
+        told, box = self._now.exists, self.mailboxes.get(self._now.name)
+        if box is None or self.has(Quirk.NOOP_BLIND_30) or len(box.messages) == told:
+            return _OK
+        self._now.exists = len(box.messages)
+        return b"* %d EXISTS\r\n" % self._now.exists + _OK
 
     def _search(self, arguments: bytes) -> Answer:
         criteria = arguments.partition(b" ")[2]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from mailcache.models import Account, AccountState, Listing, MailboxRole, Message
+from mailcache.models import AccountState, Listing, MailboxRole, Message
 from sync.account_run import SliceEnd, run_account_until_done
 from sync.models import Checkpoint
 from sync.profiles import GENERIC
@@ -20,7 +20,7 @@ from tests.fakes.quirky.box import Box
 from tests.fakes.quirky.quirks import Quirk
 from tests.fakes.quirky.server import OFFERED
 from tests.sync.mirror import mirrored
-from tests.sync.quirks.outcomes import Quirky, assert_in_step, assert_stays_in_step, let_time_pass
+from tests.sync.quirks.outcomes import Quirky, assert_in_step, assert_stays_in_step, let_time_pass, uids_here
 from tests.sync.tiers import use_profile
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,39 +28,33 @@ pytestmark = pytest.mark.django_db(transaction=True)
 WITH_QRESYNC = OFFERED + b" QRESYNC"
 
 
-@pytest.mark.parametrize("offered", [OFFERED, WITH_QRESYNC, b"IMAP4rev1"])
 @pytest.mark.parametrize(
-    "quirk",
+    ("offered", "quirks"),
     [
-        None,
-        Quirk.SEQ_ABOVE_EXISTS_14,
-        Quirk.LONG_LINES_18,
-        Quirk.PARTIAL_20,
-        Quirk.CAPABILITY_REWRITTEN_21,
-        Quirk.NOT_ENABLED_22,
-        Quirk.RFC822_EMPTY_23,
-        Quirk.UNORDERED_26,
-        Quirk.EMPTY_STATUS_28,
-        Quirk.ENVELOPE_31,
-        Quirk.ASCENDING_32,
-        Quirk.SEARCH_LIMITS_33,
-        Quirk.SEVERAL_EXISTS_37,
-        Quirk.DOUBLE_SPACE_39,
-        Quirk.NO_SEARCH_40,
-        Quirk.UIDVALIDITY_ZERO_41,
-        Quirk.UIDVALIDITY_MISSING_41,
-        Quirk.UID_ZERO_41,
-        Quirk.REJECTS_OFFERED_42,
-        Quirk.ROWS_LACK_43,
-        Quirk.UNSOLICITED_43,
-        Quirk.BODY_NIL_43,
-        Quirk.NUL_PADDING_43,
-        Quirk.ODD_DATES_44,
-        Quirk.OTHER_CAPABILITIES_45,
+        (OFFERED, []),
+        (WITH_QRESYNC, []),
+        (b"IMAP4rev1", []),
+        (OFFERED, [Quirk.SEQ_ABOVE_EXISTS_14, Quirk.UNORDERED_26]),
+        (b"IMAP4rev1", [Quirk.SEQ_ABOVE_EXISTS_14, Quirk.UNORDERED_26]),
+        (b"IMAP4rev1", [Quirk.PARTIAL_20, Quirk.RFC822_EMPTY_23, Quirk.ENVELOPE_31, Quirk.SEARCH_LIMITS_33]),
+        (b"IMAP4rev1", [Quirk.CAPABILITY_REWRITTEN_21]),
+        (WITH_QRESYNC, [Quirk.NOT_ENABLED_22]),
+        (OFFERED + b" LIST-STATUS", [Quirk.EMPTY_STATUS_28]),
+        (WITH_QRESYNC, [Quirk.SEVERAL_EXISTS_37]),
+        (b"IMAP4rev1", [Quirk.DOUBLE_SPACE_39]),
+        (b"IMAP4rev1", [Quirk.NO_SEARCH_40]),
+        (OFFERED, [Quirk.UIDVALIDITY_ZERO_41]),
+        (b"IMAP4rev1", [Quirk.UIDVALIDITY_MISSING_41]),
+        (b"IMAP4rev1", [Quirk.UID_ZERO_41]),
+        (WITH_QRESYNC, [Quirk.REJECTS_OFFERED_42]),
+        (OFFERED, [Quirk.ROWS_LACK_43]),
+        (b"IMAP4rev1", [Quirk.UNSOLICITED_43, Quirk.NUL_PADDING_43]),
+        (OFFERED, [Quirk.BODY_NIL_43]),
+        (WITH_QRESYNC, [Quirk.OTHER_CAPABILITIES_45]),
     ],
 )
-def test_a_mirror_stays_in_step(quirky: Quirky, quirk: Quirk | None, offered: bytes) -> None:
-    server, account = quirky(*filter(None, [quirk]), offered=offered)
+def test_a_mirror_stays_in_step(quirky: Quirky, offered: bytes, quirks: list[Quirk]) -> None:
+    server, account = quirky(*quirks, offered=offered)
 
     assert_stays_in_step(server, account)
     assert server.hung_up == []
@@ -69,7 +63,7 @@ def test_a_mirror_stays_in_step(quirky: Quirky, quirk: Quirk | None, offered: by
 def test_lines_are_short_and_sets_ascend_in_a_scattered_mailbox(quirky: Quirky) -> None:
     """Quirks 18, 32 and 42: UIDs of ten digits, none next to another."""
     server, account = quirky(Quirk.LONG_LINES_18, Quirk.ASCENDING_32, count=0, offered=b"IMAP4rev1")
-    server.inbox.deliver(uids=range(4_000_000_001, 4_000_003_001, 2))
+    server.inbox.deliver(uids=range(4_000_000_001, 4_000_001_401, 2))
 
     assert_in_step(server, account)
     assert server.hung_up == []
@@ -130,7 +124,7 @@ def test_messages_without_a_body_block_nobody(quirky: Quirky, quirk: Quirk, park
     assert run_account_until_done(account.pk) is SliceEnd.DONE
     waiting = Listing.objects.filter(account=account)
     assert list(waiting.order_by("uid").values_list("uid", flat=True)) == parked
-    assert all(row.reason and row.retry_at for row in waiting)
+    assert all(row.parked_reason and row.retry_at for row in waiting)
     here = Message.objects.filter(account=account, content__isnull=False)
     assert set(here.values_list("uid", flat=True)) == set(server.inbox.messages) - set(parked)
 
@@ -172,8 +166,8 @@ def test_names_tell_roles_where_special_use_is_unknown(quirky: Quirky) -> None:
     server.mailboxes[b"Reports "].deliver(2)
 
     assert run_account_until_done(account.pk) is SliceEnd.DONE
-    roles = dict(account.mailboxes.values_list("upstream_name", "role"))
-    assert {bytes(name): role for name, role in roles.items()} == {
+    roles = account.mailboxes.values_list("upstream_name", "role")
+    assert {bytes(name or b""): role for name, role in roles} == {
         b"INBOX": "inbox", b"Gesendete Elemente": "sent", b"Gel&APY-schte Elemente": "trash", b"Reports ": "",
     }  # fmt: skip
     assert Message.objects.filter(mailbox__upstream_name=b"Reports ", content__isnull=False).count() == 2
@@ -214,11 +208,10 @@ def test_dates_are_read_as_they_are_meant(quirky: Quirky) -> None:
 def test_what_was_refused_once_is_not_tried_on_the_next_connection(quirky: Quirky) -> None:
     """Quirk 42."""
     server, account = quirky(Quirk.REJECTS_OFFERED_42)
-    assert_stays_in_step(server, account)
+    assert_in_step(server, account)
 
     server.commands.clear()
-    let_time_pass(account)
-    assert_in_step(server, account)
+    assert_stays_in_step(server, account)
     assert [command for command in server.commands if b"RETURN" in command or b"CONDSTORE" in command] == []
     account.refresh_from_db()
     assert {"CONDSTORE", "ESEARCH", "LIST-EXTENDED"} <= set(account.latches)
@@ -229,15 +222,11 @@ def test_uidvalidity_that_changes_moves_nobody(quirky: Quirky, changes: list[int
     """Quirk 41: it falls, or it grows; the messages are known again."""
     server, account = quirky()
     assert_in_step(server, account)
-    before = _identities(account)
+    before = uids_here(account)
 
     for uidvalidity in changes:
         server.inbox.uidvalidity = uidvalidity
         server.commands.clear()
         assert_in_step(server, account)
         assert server.asked(b"BODY.PEEK[]") == []
-    assert _identities(account) == before
-
-
-def _identities(account: Account) -> list[tuple[int, int]]:
-    return list(Message.objects.filter(account=account).order_by("uid").values_list("pk", "uid"))
+    assert uids_here(account) == before

@@ -6,6 +6,7 @@ import pytest
 
 from mailcache.models import AccountState, BodyPolicy, Listing
 from sync.account_run import SliceEnd, run_account_until_done
+from sync.audit import AuditEnd, audit_account
 from tests.builders import message_bytes
 from tests.fakes.quirky.box import Box
 from tests.fakes.quirky.quirks import Quirk
@@ -13,11 +14,11 @@ from tests.fakes.quirky.server import OFFERED
 from tests.sync.mirror import mirrored
 from tests.sync.quirks.outcomes import (
     Quirky,
-    account_uids,
     assert_in_step,
     assert_stays_in_step,
     let_time_pass,
     needs_profile,
+    uids_here,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -106,6 +107,10 @@ def test_ranges_are_narrow(quirky: Quirky, profile: str) -> None:
     server.inbox.deliver(uids=range(1, 40_000, 900))
 
     assert_stays_in_step(server, account)
+    server.inbox.deliver(1)
+    server.inbox.flag(40_000 // 900 * 900 + 1, "\\Seen")
+    assert_in_step(server, account)
+    assert audit_account(account.pk) is AuditEnd.AGREED
 
 
 @needs_profile("coremail")
@@ -132,10 +137,10 @@ def test_a_mailbox_is_selected_because_examine_lies(quirky: Quirky, profile: str
     server, account = quirky(Quirk.EXAMINE_LIES_38, profile=profile, offered=b"IMAP4rev1")
 
     assert_in_step(server, account)
-    uids = account_uids(account)
+    uids = uids_here(account)
     for _ in range(5):
         assert_in_step(server, account)
-    assert account_uids(account) == uids
+    assert uids_here(account) == uids
 
 
 @needs_profile("davmail")
@@ -147,12 +152,24 @@ def test_sizes_are_asked_of_few(quirky: Quirky, profile: str) -> None:
     assert server.hung_up == []
 
 
+@needs_profile("davmail")
+def test_sizes_are_asked_once(quirky: Quirky, profile: str) -> None:
+    """Quirk 39: flags of what is here are read without."""
+    server, account = quirky(profile=profile, offered=b"IMAP4rev1")
+    assert_in_step(server, account)
+
+    server.commands.clear()
+    server.inbox.deliver(1)
+    assert_in_step(server, account)
+    assert [command.split()[2] for command in server.asked(b"SIZE")] == [b"9"]
+
+
 @needs_profile("hmail")
 def test_search_is_not_tried_where_there_is_none(quirky: Quirky, profile: str) -> None:
     """Quirk 40; others find out, and remember it."""
     server, account = quirky(Quirk.NO_SEARCH_40, profile=profile, offered=b"IMAP4rev1")
 
-    assert_stays_in_step(server, account)
+    assert_in_step(server, account)
     assert server.asked(b"UID SEARCH") == []
 
 
