@@ -108,11 +108,11 @@ class TestOverlap:
 class TestFailures:
     def test_what_a_connection_that_breaks_was_to_fetch_is_fetched_by_others(self, upstream: Upstream) -> None:
         """Field notes 7, 28 and G6: the second connection never delivers anything, and costs nothing."""
-        server, account = upstream(1500, limit=5)
+        server, account = upstream(700, limit=5)
         server.interfere = drops_bodies_of(2)
         assert run_account_until_done(account.pk) is SliceEnd.DONE
         assert_all_is_here(server, account)
-        assert Message.objects.filter(content__isnull=False).count() == 1500
+        assert Message.objects.filter(content__isnull=False).count() == 700
         assert not Listing.objects.filter(attempts__gt=0).exists()
 
     def test_what_came_before_a_connection_broke_is_not_fetched_again(self, upstream: Upstream) -> None:
@@ -158,7 +158,7 @@ class TestFailures:
 
     def test_connections_that_cannot_open_the_mailbox_stop_nobody(self, upstream: Upstream) -> None:
         """G7: they end, and the first connection fetches what they leave."""
-        server, account = upstream(1000, limit=5)
+        server, account = upstream(600, limit=5)
         server.interfere = lambda number, name, command: (
             b"{tag} NO [SERVERBUG] no such luck\r\n" if number > 1 and name == "EXAMINE" else None
         )
@@ -168,7 +168,7 @@ class TestFailures:
 
     def test_when_all_fail_the_first_fault_is_the_reason(self, upstream: Upstream) -> None:
         """Field notes 32 and 33: what came of it is told beside it."""
-        server, account = upstream(1000, limit=3)
+        server, account = upstream(600, limit=3)
         server.interfere = lambda number, name, command: (
             b"{tag} BAD first fault\r\n"
             if name == "EXAMINE" and number == 1
@@ -183,7 +183,7 @@ class TestFailures:
         assert SyncRun.objects.get().outcome == SyncOutcome.FAILED
 
     def test_refused_credentials_of_a_further_connection_are_not_tried_again(self, upstream: Upstream) -> None:
-        server, account = upstream(1000, limit=5)
+        server, account = upstream(600, limit=5)
         server.interfere = lambda number, name, command: (
             b"{tag} NO [AUTHENTICATIONFAILED] no\r\n" if name == "LOGIN" and number > 1 else None
         )
