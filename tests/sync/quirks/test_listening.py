@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 
-import pytest
-
 from sync.listener import Listener
 from sync.profiles import BY_NAME, PROFILES, Profile
 from sync.upstream.aio import AsyncClient
