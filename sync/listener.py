@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import math
 from collections.abc import Callable
 
 from sync.profiles import Profile
+from sync.signals import Signal
 from sync.upstream.aio import AsyncClient
 from sync.upstream.errors import CommandRefused, NotOffered
 from sync.upstream.values import IdleEvent, IdleKind, MailboxStatus, SelectedMailbox
@@ -24,13 +25,15 @@ News = Callable[[IdleEvent | None], None]
 class Listener:
     """One mailbox. ``before`` is what was last known of it."""
 
+    __slots__ = ("_client", "_interrupted", "_news", "_numbers", "_profile", "idles", "name_raw")
+
     def __init__(self, client: AsyncClient, profile: Profile, name_raw: bytes, before: Numbers, news: News) -> None:
         self._client = client
         self._profile = profile
         self.name_raw = name_raw
         self._numbers = before
         self._news = news
-        self._interrupted = asyncio.Event()
+        self._interrupted = Signal()
         self.idles = profile.idle
         """Whether the upstream speaks by itself; found out by trying."""
 
@@ -67,6 +70,8 @@ class Listener:
         """Ask what is new, in the way that works with this upstream (quirks 28 and 30)."""
         if self._profile.poll_with == "status":
             self._compare(numbers_of_status(await self._client.status(self.name_raw)))
+            for event in self._client.take_announced():
+                self._hear(event)
         elif self._profile.poll_with == "select":
             await self.open()
         else:
@@ -75,15 +80,9 @@ class Listener:
 
     async def _ask_now_and_then(self, seconds: float | None) -> None:
         loop = asyncio.get_running_loop()
-        until = None if seconds is None else loop.time() + seconds
-        while until is None or loop.time() < until:
-            pause = (
-                self._profile.poll_seconds if until is None else min(self._profile.poll_seconds, until - loop.time())
-            )
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._interrupted.wait()
-            if self._interrupted.is_set():
+        until = math.inf if seconds is None else loop.time() + seconds
+        while (left := until - loop.time()) > 0:
+            if await self._interrupted.wait(min(self._profile.poll_seconds, left)):
                 self._interrupted.clear()
                 return
             await self.look()

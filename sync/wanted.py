@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -51,6 +52,8 @@ class WantedBatch:
 class WantedBodies:
     """Answers for the wants of one account, under its WATCH lease."""
 
+    __slots__ = ("_database", "_fence", "_rng")
+
     def __init__(self, fence: Fence, database: DatabaseCalls, rng: Random) -> None:
         self._fence = fence
         self._database = database
@@ -75,7 +78,7 @@ class WantedBodies:
         self, client: AsyncClient, profile: Profile, batch: WantedBatch, messages: Sequence[Waiting]
     ) -> list[Waiting]:
         """Fetch messages and store what comes; returns those that the upstream left out or refused."""
-        collector = BodyCollector(messages, spool_directory(Path(settings.DATA_DIR)))
+        collector = BodyCollector(messages, _spool())
         trouble = ""
         try:
             await client.uid_fetch_at_once(
@@ -147,6 +150,11 @@ def next_wanted(account_id: int) -> WantedBatch | None:
     waiting = [Waiting(*row[3:]) for row in rows if row[0] == mailbox_id]
     messages = planner.next_batch(waiting, 0, limit=_BATCH_BYTES, alone_above=LARGE_MESSAGE_BYTES)
     return WantedBatch(mailbox_id, bytes(name_raw or b""), uidvalidity or 0, messages)
+
+
+@cache
+def _spool() -> Path:
+    return spool_directory(Path(settings.DATA_DIR))
 
 
 def _is_open(client: AsyncClient, batch: WantedBatch) -> bool:

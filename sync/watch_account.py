@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 from django.db import Error as DatabaseError
@@ -13,6 +12,7 @@ from mailcache.services.leases import Fence
 from sync.backoff import account_delay
 from sync.errors import NoConnectionFree
 from sync.services.watch_reads import load_plan
+from sync.signals import Signal
 from sync.upstream.errors import AuthFailed, UpstreamError
 from sync.wanted import WantedBodies
 from sync.watch_connections import MayNotConnect
@@ -31,12 +31,14 @@ _LOGINS_APART_SECONDS = 5.0
 class AccountWatch:
     """Watches one account for as long as ``run`` is running."""
 
+    __slots__ = ("_context", "_host", "_main", "_wanted", "_wants_bytes", "account_id")
+
     def __init__(self, context: WatchContext, fence: Fence, host: str) -> None:
         self.account_id = fence.account_id
         self._context = context
         self._host = host
         self._wanted = WantedBodies(fence, context.slow, context.rng)
-        self._wants_bytes = asyncio.Event()
+        self._wants_bytes = Signal()
         self._main: MainConnection | None = None
 
     def want(self) -> None:
@@ -103,6 +105,4 @@ class AccountWatch:
         """Pause after a failure; not for long while somebody waits."""
         least = min(_LOGINS_APART_SECONDS, seconds)
         await asyncio.sleep(least)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds - least):
-                await self._wants_bytes.wait()
+        await self._wants_bytes.wait(seconds - least)

@@ -19,7 +19,7 @@ from sync.services.upstream_notes import note_crowded, note_upstream
 from sync.services.usage import record_usage
 from sync.services.watch_reads import Door, load_door
 from sync.upstream.aio import AsyncClient
-from sync.upstream.endpoint import Deadlines
+from sync.upstream.endpoint import Credentials, Deadlines
 from sync.upstream.errors import UpstreamError
 from sync.upstream.values import CommandUsage
 from sync.watch_pace import LoginPace
@@ -71,13 +71,15 @@ class WatchConnections:
         """Yield a connection that is logged in; raises ``UpstreamError``, ``NoConnectionFree``, ``MayNotConnect``."""
         await self._pace.turn(host)
         # An access token may have to be asked for: not in the thread that all accounts wait for.
-        door = await self._slow.call(load_door, account_id)
-        if door is None:
+        found = await self._slow.call(load_door, account_id)
+        if found is None:
             raise MayNotConnect
+        door, credentials = found
         slot = await self._database.call(self._reserve, door, purpose)
         self._clients[slot.id] = None
         try:
-            client = await self._connect(door, slot)
+            client = await self._connect(door, credentials, slot)
+            del found, credentials  # secrets are not kept for as long as a connection lasts
             self._clients[slot.id] = client
             connection = OpenConnection(client, door)
             try:
@@ -126,11 +128,11 @@ class WatchConnections:
             raise NoConnectionFree(f"all connections that {door.endpoint.host} may have are in use")
         return slot
 
-    async def _connect(self, door: Door, slot: Slot) -> AsyncClient:
+    async def _connect(self, door: Door, credentials: Credentials, slot: Slot) -> AsyncClient:
         try:
             return await AsyncClient.connect(
                 door.endpoint,
-                door.credentials,
+                credentials,
                 self._deadlines,
                 profile=door.profile,
                 refused=door.latches | _NOT_WORTH_IT,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -28,12 +27,3 @@ class WatchContext:
     clock: Callable[[], float] = time.monotonic
     listening: set[tuple[int, bytes]] = field(default_factory=set)
     """Account and mailbox of each connection that listens now."""
-
-    @contextmanager
-    def note_listening(self, account_id: int, name_raw: bytes) -> Iterator[None]:
-        """Note that a connection listens for as long as this is open."""
-        self.listening.add((account_id, name_raw))
-        try:
-            yield
-        finally:
-            self.listening.discard((account_id, name_raw))

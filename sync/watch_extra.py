@@ -63,14 +63,16 @@ class ExtraConnection:
                 )
                 await listener.open()
                 self._listener = listener
-                with self._context.note_listening(account_id, self._mailbox.name_raw):
-                    while listener.idles:
-                        await listener.listen(None)
-                        await listener.look()
+                self._context.listening.add((account_id, self._mailbox.name_raw))
+                while listener.idles:
+                    await listener.listen(None)
+                    await listener.look()
         except (MayNotConnect, NoConnectionFree, SealBroken) as error:
             logger.info("account %s: no connection for %s: %s", account_id, self._mailbox.id, error)
         except (UpstreamError, DatabaseError) as error:
             logger.info("account %s: the connection for %s ended: %s", account_id, self._mailbox.id, error)
+        finally:
+            self._context.listening.discard((account_id, self._mailbox.name_raw))
 
     def _hear(self, event: IdleEvent | None) -> None:
         self._news()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from functools import partial
 
 from sync.listener import Listener, numbers_of_status
 from sync.services.watch_reads import is_busy, load_plan
+from sync.signals import Signal
 from sync.upstream.errors import CommandRefused
 from sync.upstream.values import IdleEvent, IdleKind, MailboxStatus
 from sync.wanted import WantedBodies
@@ -32,6 +32,12 @@ _UNTIL_LISTED_SECONDS = 15.0
 class MainConnection:
     """One connection's life. ``fetch_wanted`` and ``probe`` may be called at any time."""
 
+    # There are thousands of them.
+    __slots__ = (
+        "_account_id", "_client", "_connection", "_context", "_door", "_extras", "_is_settled", "_listener",
+        "_must_probe", "_names", "_notifying", "_plan", "_seen", "_turn", "_unknown", "_wanted", "_wants_bytes",
+    )  # fmt: skip
+
     def __init__(
         self, context: WatchContext, connection: OpenConnection, plan: WatchPlan, wanted: WantedBodies
     ) -> None:
@@ -46,10 +52,10 @@ class MainConnection:
         self._extras: dict[int, ExtraConnection] = {}
         self._notifying = False
         self._is_settled = False
-        self._wants_bytes = asyncio.Event()
+        self._wants_bytes = Signal()
         self._must_probe = False
         self._turn = 0
-        self._set_plan(plan)
+        self._plan = plan
         main = plan.main
         self._listener = Listener(
             self._client,
@@ -80,30 +86,27 @@ class MainConnection:
         self._is_settled = True
         loop = asyncio.get_running_loop()
         look_at = loop.time() + self._interval()
-        with self._context.note_listening(self._account_id, self._listener.name_raw):
-            while True:
-                await self._listener.listen(max(0.0, look_at - loop.time()))
-                await self._fetch()
-                if self._must_probe:
-                    self._must_probe = False
-                    await self._listener.look()
-                if loop.time() >= look_at:
-                    await self._context.connections.record(self._connection)
-                    self._set_plan(await self._context.database.call(load_plan, self._account_id))
-                    await self._look_around()
-                    look_at = loop.time() + self._interval()
-                await self._open()
+        self._context.listening.add((self._account_id, self._listener.name_raw))
+        while True:
+            await self._listener.listen(max(0.0, look_at - loop.time()))
+            await self._fetch()
+            if self._must_probe:
+                self._must_probe = False
+                await self._listener.look()
+            if loop.time() >= look_at:
+                await self._context.connections.record(self._connection)
+                self._plan = await self._context.database.call(load_plan, self._account_id)
+                await self._look_around()
+                look_at = loop.time() + self._interval()
+            await self._open()
 
     async def close(self) -> None:
         """End the further connections."""
+        self._context.listening.discard((self._account_id, self._listener.name_raw))
         extras, self._extras = self._extras, {}
         for extra in extras.values():
             extra.cancel()
         await asyncio.gather(*(extra.ended() for extra in extras.values()))
-
-    def _set_plan(self, plan: WatchPlan) -> None:
-        self._plan = plan
-        self._by_name = plan.by_name()
 
     def _interval(self) -> float:
         if self._plan.main is None:
@@ -112,13 +115,10 @@ class MainConnection:
 
     async def _fetch(self) -> None:
         """Fetch what is wanted, and wait a moment for more before IDLE takes another round trip."""
-        while self._wants_bytes.is_set():
+        while self._wants_bytes.is_set:
             self._wants_bytes.clear()
-            if not await self._wanted.fetch_all(self._client, self._door.profile):
-                continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LINGER_SECONDS):
-                    await self._wants_bytes.wait()
+            if await self._wanted.fetch_all(self._client, self._door.profile):
+                await self._wants_bytes.wait(_LINGER_SECONDS)
 
     async def _open(self) -> None:
         if not self._listener.is_open:
@@ -197,7 +197,7 @@ class MainConnection:
             speak(self._account_id)
 
     def _hear_of_another(self, event: IdleEvent) -> None:
-        mailbox = self._by_name.get(event.name_raw)
+        mailbox = self._plan.by_name().get(event.name_raw)
         if mailbox is not None:
             self._compare(mailbox, event.status or MailboxStatus())
         elif self._is_settled and event.name_raw not in self._unknown:

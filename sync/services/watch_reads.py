@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from django.db.models import Q
 from django.utils import timezone
@@ -33,28 +33,27 @@ class Door:
 
     account_id: int
     endpoint: Endpoint
-    credentials: Credentials = field(repr=False)
     profile: Profile
     latches: frozenset[str]
     limits: ConnectionLimits
     detected: str
 
 
-def load_door(account_id: int) -> Door | None:
+def load_door(account_id: int) -> tuple[Door, Credentials] | None:
     """Return how to connect for an account now; None when it may not be. May ask for an access token first."""
     account = Account.objects.syncable().filter(pk=account_id).first()
     if account is None:
         return None
     profile = profile_of(account)
-    return Door(
+    door = Door(
         account_id,
         endpoint_of(account),
-        credentials_of(account),
         profile,
         latches_of(account, timezone.now()),
         connection_limits(account, profile),
         account.detected_profile,
     )
+    return door, credentials_of(account)
 
 
 def load_plan(account_id: int) -> WatchPlan:

@@ -7,6 +7,7 @@ import socket
 import ssl
 from typing import cast
 
+from sync.signals import Signal
 from sync.upstream.endpoint import Deadlines, Endpoint
 from sync.upstream.errors import ConnectFailed, ConnectionLost, ProtocolViolation, TimedOut
 from sync.upstream.protocol.requests import Deadline, Pause, Receive, Request, Send, StartTls
@@ -28,7 +29,7 @@ class Wire(asyncio.Protocol):
         self._paused = False
         self._ended: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._writable = asyncio.Event()
+        self._writable = Signal()
         self._writable.set()
         self._deadline = Deadline("connect", 1.0, 1.0)
         self._expires = 0.0
@@ -164,12 +165,8 @@ class Wire(asyncio.Protocol):
         if self._ended is not None or self._transport is None:
             raise ConnectionLost(f"connection lost in {self._deadline.what}: {self._ended}") from self._ended
         self._transport.write(data)
-        if not self._writable.is_set():
-            try:
-                async with asyncio.timeout(self._deadline.inactivity):
-                    await self._writable.wait()
-            except TimeoutError:
-                raise TimedOut(f"the upstream takes no more bytes: {self._deadline.what}") from None
+        if not self._writable.is_set and not await self._writable.wait(self._deadline.inactivity):
+            raise TimedOut(f"the upstream takes no more bytes: {self._deadline.what}")
 
     async def _start_tls(self, request: StartTls) -> None:
         if self._chunks or self._transport is None:
@@ -177,7 +174,7 @@ class Wire(asyncio.Protocol):
         context = client_context(self._endpoint.ca_file)
         try:
             async with asyncio.timeout(request.seconds):
-                self._transport = await self._loop.start_tls(
+                transport = await self._loop.start_tls(
                     self._transport,
                     self,
                     context,
@@ -190,6 +187,11 @@ class Wire(asyncio.Protocol):
             raise tls_failed(error) from error
         except OSError as error:
             raise ConnectionLost(f"connection lost in the TLS handshake: {error}") from error
+        if transport is None:
+            raise ConnectionLost("connection lost in the TLS handshake")
+        self._transport = transport
+        # It has been checked, and names of hundreds of hosts would stay with each connection.
+        (transport.get_extra_info("peercert") or {}).clear()
 
 
 async def dial(endpoint: Endpoint, deadlines: Deadlines) -> Wire:

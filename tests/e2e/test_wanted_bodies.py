@@ -97,7 +97,6 @@ def test_bodies_come_over_the_warm_connection(
                 seconds.append(time.monotonic() - began)
                 assert answer.endswith(_body(number) + b")"), answer[:200]
         fetches = [command for command in proxy.commands()[before:] if command.verb == "UID FETCH"]
-        print([int(x * 1000) for x in seconds])
         # One command for each message, on the connection that was there; no login for it, no second fetch.
         assert {command.connection for command in fetches} == {idle.connection}
         assert len(fetches) == _MESSAGES

@@ -18,13 +18,13 @@ _MOST_MESSAGES = 12
 class Edits:
     """Edits through one connection; what there is to edit is read from the server."""
 
-    def __init__(self, client: imaplib.IMAP4, rng: Random) -> None:
+    def __init__(self, client: imaplib.IMAP4, rng: Random, told: list[str]) -> None:
         self._client = client
         self._rng = rng
         self._mailboxes = ["INBOX"]
         self._sent: list[bytes] = []
-        self.told: list[str] = []
-        """What was done, in words."""
+        self.told = told
+        """Gets what was done, in words."""
         self.touched: set[str] = set()
         """Mailboxes of which something changed; to be cleared by whoever counts what they cost."""
 

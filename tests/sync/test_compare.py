@@ -126,7 +126,9 @@ class TestCosts:
         first = in_inbox(mirror.sync())
         bodies = [command for command in first if b"BODY.PEEK[])" in command.arguments]
         assert Message.objects.count() == 8_300
-        assert len(first) <= 8_300 // 500 + len(bodies) + 5
+        # A machine that is slow takes several slices, each of which opens the mailbox anew.
+        slices = len({command.connection for command in first})
+        assert len(first) <= 8_300 // 500 + len(bodies) + 5 + slices - 1
         assert all(b"MESSAGE-ID" not in command.arguments for command in first)
 
         assert verbs(in_inbox(mirror.sync())) == ["EXAMINE"]
