@@ -12,7 +12,7 @@ import secrets
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -113,6 +113,12 @@ class Dovecot:
         self._process: subprocess.Popen[bytes] | None = None
         self._write_files(separator, extra)
 
+    @property
+    def pid(self) -> int:
+        """Process id of the master while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start, and return when connections are served."""
         command = [self._program, "-F", "-c", str(self._directory / "dovecot.conf")]
@@ -152,6 +158,27 @@ class Dovecot:
             stamp = internal_date.strftime('"%d-%b-%Y %H:%M:%S %z"')
             status, answer = client.append(f'"{mailbox}"', f"({' '.join(flags)})", stamp, message)
             assert status == "OK", answer
+
+    def fill_inbox(self, user: str, messages: Iterable[bytes]) -> int:
+        """Write many messages, with CRLF, where Dovecot finds them as INBOX of a new user; returns their octets.
+
+        As a delivery leaves them: with bare line feeds, and both sizes in the file's name.
+        """
+        maildir = self._directory / "mail" / user
+        for name in ("cur", "new", "tmp"):
+            (maildir / name).mkdir(parents=True)
+        octets, delivered_at = 0, int(_DATE.timestamp())
+        for number, wire in enumerate(messages):
+            stored = wire.replace(b"\r\n", b"\n")
+            name = f"{delivered_at + number}.M{number:06d}P1.bench,S={len(stored)},W={len(wire)}:2,"
+            (maildir / "cur" / name).write_bytes(stored)
+            octets += len(wire)
+        _, _, mail_uid, mail_gid = _identities()
+        for path in (maildir, *maildir.rglob("*")):
+            os.chown(path, mail_uid, mail_gid)
+        with self.login(user) as client:
+            client.select("INBOX")  # the index is built now
+        return octets
 
     def log(self) -> str:
         """Return what Dovecot logged."""
