@@ -15,9 +15,11 @@ _MAILBOXES = """
     WHERE account_id = (SELECT %(account)s::bigint) AND remote_id = ANY(%(remotes)s)
 """
 
-# Also those that have a Content by their likeness to another message: their bytes are what decides. Nothing here is left
-# to statistics, which know no account that is new and take Listing, a queue, for empty: a planner that believes them
-# reads all that an account has for each batch. The sub-select hides which account it is, LIMIT asks for one look-up each.
+# Also those that have a Content by their likeness to another message: their bytes are what decides.
+#
+# Nothing here is left to statistics, which know no account that is new and take Listing, a queue, for empty: a planner
+# that believes them reads all that the account has for each batch. The sub-select hides from it which account this is,
+# LIMIT makes it look up one row at a time.
 _WAITING = """
     SELECT message.mailbox_id, message.id, message.remote_id, message.uid, message.size, message.content_id,
            listing.size

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 
 from imapped_site.embedded.servers import EmbeddedServers
 from tests.bench.tools import timed_calls
-from tests.bench.tools.process_tree import cpu_seconds, peak_memory
+from tests.bench.tools.process_tree import cpu_seconds
 from tests.corpus.everyday import everyday_message
-from tests.e2e.processes import session_processes
+from tests.e2e.processes import peak_memory
 from tests.servers.dovecot import Dovecot, running_dovecot
 from tests.servers.required import required_program
 
@@ -168,7 +168,7 @@ class _Bench:
         assert bodies == self._messages, bodies
         self._say("imapped", seconds)
         _say_cpu(used)
-        peak = max(peak_memory(pid) for pid in session_processes(pids["worker"]))
+        peak = peak_memory(pids["worker"])
         print(f"  {commands} commands in {slices} slices, {headers} headers ahead; peak of a worker {peak >> 20} MB")
         system.stop("worker", "slow")
         for name, (wall, cpu) in timed_calls.read_spent(spent).items():

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections import defaultdict
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -26,10 +24,3 @@ def cpu_seconds(pid: int) -> float:
         total += times.get(current, 0.0)
         waiting += children[current]
     return total
-
-
-def peak_memory(pid: int) -> int:
-    """Return the largest resident set that a process has had, in octets."""
-    found = _PEAK.search(Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
