@@ -13,7 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from pydoc import locate
 from typing import Any, NamedTuple
@@ -86,7 +86,7 @@ def install(directory: Path) -> None:
     """Time the calls of this process and of those that it forks."""
     clock = _Clock(directory)
     for name, path in TIMED.items():
-        _replace(path, lambda function, name=name: clock.timed(name, function))
+        _replace(path, partial(clock.timed, name))
     _replace(_SLICE, clock.written)
 
 
