@@ -39,13 +39,15 @@ class Listener:
 
     @property
     def is_open(self) -> bool:
-        """Tell whether the mailbox is the one that is open."""
-        selected = self._client.selected
-        return selected is not None and selected.name_raw == self.name_raw
+        """Tell whether the mailbox is the one that is open, as far as it needs to be."""
+        return self._is_selected or (self._asks_for_status and self._numbers != UNKNOWN)
 
     async def open(self) -> None:
         """Open the mailbox, and tell when it has changed since it was last known."""
-        self._compare(numbers_of(await self._client.examine(self.name_raw)))
+        if self._asks_for_status:
+            await self.look()
+        else:
+            self._compare(numbers_of(await self._client.examine(self.name_raw)))
 
     async def listen(self, seconds: float | None) -> None:
         """Tell what the upstream announces, for ``seconds`` or until ``interrupt``. The mailbox must be open."""
@@ -68,15 +70,23 @@ class Listener:
 
     async def look(self) -> None:
         """Ask what is new, in the way that works with this upstream (quirks 28 and 30)."""
-        if self._profile.poll_with == "status":
+        if self._asks_for_status and not self._is_selected:
             self._compare(numbers_of_status(await self._client.status(self.name_raw)))
-            for event in self._client.take_announced():
-                self._hear(event)
-        elif self._profile.poll_with == "select":
-            await self.open()
-        else:
+        elif self._profile.poll_with == "noop":
             for event in await self._client.noop():
                 self._hear(event)
+        else:
+            # STATUS need not tell the truth of the mailbox that is open (RFC 3501 6.3.10).
+            self._compare(numbers_of(await self._client.examine(self.name_raw)))
+
+    @property
+    def _is_selected(self) -> bool:
+        selected = self._client.selected
+        return selected is not None and selected.name_raw == self.name_raw
+
+    @property
+    def _asks_for_status(self) -> bool:
+        return not self.idles and self._profile.poll_with == "status"
 
     async def _ask_now_and_then(self, seconds: float | None) -> None:
         loop = asyncio.get_running_loop()

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from django.utils import timezone
 
+from mailcache.models import OAUTH_METHODS
+from mailcache.services.oauth_grants import forget_access_token
 from sync.database_calls import DatabaseCalls
 from sync.errors import NoConnectionFree
 from sync.limits import is_too_many_connections
@@ -20,7 +22,7 @@ from sync.services.usage import record_usage
 from sync.services.watch_reads import Door, load_door
 from sync.upstream.aio import AsyncClient
 from sync.upstream.endpoint import Credentials, Deadlines
-from sync.upstream.errors import UpstreamError
+from sync.upstream.errors import AuthFailed, UpstreamError
 from sync.upstream.values import CommandUsage
 from sync.watch_pace import LoginPace
 
@@ -78,7 +80,7 @@ class WatchConnections:
         slot = await self._database.call(self._reserve, door, purpose)
         self._clients[slot.id] = None
         try:
-            client = await self._connect(door, credentials, slot)
+            client = await self._log_in(door, credentials, slot)
             del found, credentials  # secrets are not kept for as long as a connection lasts
             self._clients[slot.id] = client
             connection = OpenConnection(client, door)
@@ -127,6 +129,19 @@ class WatchConnections:
         if slot is None:
             raise NoConnectionFree(f"all connections that {door.endpoint.host} may have are in use")
         return slot
+
+    async def _log_in(self, door: Door, credentials: Credentials, slot: Slot) -> AsyncClient:
+        """Connect; an access token that is refused before its time is replaced, once."""
+        try:
+            return await self._connect(door, credentials, slot)
+        except AuthFailed:
+            is_token = credentials.method in OAUTH_METHODS
+            if not is_token or not await self._slow.call(forget_access_token, account_id=door.account_id):
+                raise
+        found = await self._slow.call(load_door, door.account_id)
+        if found is None:
+            raise MayNotConnect
+        return await self._connect(*found, slot)
 
     async def _connect(self, door: Door, credentials: Credentials, slot: Slot) -> AsyncClient:
         try:

@@ -54,7 +54,7 @@ def add_contents(*, fence: Fence, mailbox_id: int, segment: StoredSegment, rows:
     leases.check(fence)
     account_id = fence.account_id
     segment_row = Segment.objects.create(account_id=account_id, name=segment.name, size=segment.size)
-    contents = [NewContent(row.sha256, row.parsed, segment_row.pk, row.offset) for row in rows]
+    contents = [NewContent(row.sha256, row.parsed, segment_row.pk, row.offset, remote_id=row.remote_id) for row in rows]
     found = add_or_share_contents(account_id=account_id, contents=contents)
     kept = sum(found.added.values())
     Account.objects.filter(pk=account_id).update(used_bytes=F("used_bytes") + kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import resource
 import signal
 from typing import Any
@@ -12,6 +13,8 @@ from django.core.management.base import BaseCommand
 
 from sync.watcher import Watcher
 
+_M_MMAP_THRESHOLD = -3
+
 
 class Command(BaseCommand):
     """Runs the watcher until SIGTERM or SIGINT."""
@@ -20,11 +23,21 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run."""
-        # Each account is a file descriptor, and the usual soft limit is 1,024.
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        _make_room()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run())
+
+
+def _make_room() -> None:
+    """Allow for thousands of connections."""
+    # Each is a file descriptor, and the usual soft limit is 1,024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # uvloop gives each TLS connection a buffer of 256 KB, of which hardly any is used. Mapped by itself it costs the
+    # page that is; glibc would take to allocating it within the heap, where it costs 7 KB more (measured).
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 128 * 1024)
 
 
 async def _run() -> None:
