@@ -51,7 +51,7 @@ format: $(VENV)/dev.stamp ## Put the code into its format
 	$(BIN)/ruff format $(CODE)
 
 prove: $(VENV)/dev.stamp ## The long proofs, of which `make test` runs a sample
-	IMAPPED_PROVE=1 $(BIN)/python -m pytest -q -m prove --override-ini=timeout=7200 $(PYTEST_ARGS)
+	IMAPPED_PROVE=1 $(BIN)/python -m pytest -q -n 2 -m prove --override-ini=timeout=7200 $(PYTEST_ARGS)
 
 bench: $(VENV)/dev.stamp ## Measure; figures go to the terminal
 	@set -e; for file in tests/bench/*.py; do \

@@ -24,6 +24,8 @@ class Configuration:
     login_timeout: float = 60.0
     idle_timeout: float = 35 * 60.0
     """RFC 3501 5.4 asks for 30 minutes at least."""
+    body_wait: float = 30.0
+    """How long a FETCH waits for bytes that are not here yet after the last ones came."""
     stop_grace: float = 10.0
     poll_interval: float = 1.0
     service_threads: int = 8
@@ -48,4 +50,5 @@ def configuration() -> Configuration:
         tls_key_path=settings.IMAP_TLS_KEY_PATH,
         allow_plaintext_login=settings.IMAP_ALLOW_PLAINTEXT_LOGIN,
         limits=Limits(literal_after_login=settings.MAX_LITERAL_SIZE_BYTES, message=settings.MAX_MESSAGE_SIZE_BYTES),
+        body_wait=settings.FETCH_WAIT_SECONDS,
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from imapfront.arrivals import Arrivals
 from imapfront.snapshot import Snapshot
 from mailcache import wakeup
 from mailcache.errors import NoSuchMailbox
@@ -52,6 +53,7 @@ class Hub:
         self._pool = pool
         self._generations = generations
         self._poll_interval = poll_interval
+        self.arrivals = Arrivals(generations)
         self._open: dict[tuple[int, int], SharedMailbox] = {}
         self._opening: dict[tuple[int, int], asyncio.Lock] = {}
         self._idle: OrderedDict[tuple[int, int], int] = OrderedDict()
@@ -177,6 +179,9 @@ class Hub:
     async def _listen(self) -> None:
         """Notice commits of other nodes at once, while Redis is there."""
         async for heard in wakeup.listen():
+            if isinstance(heard, wakeup.Arrival):
+                self.arrivals.heard(heard.account_id)
+                continue
             for shared in [one for one in self._open.values() if one.id == heard.mailbox_id and one.sessions]:
                 if heard.modseq > shared.snapshot.highestmodseq:
                     await self._refresh_in_background(shared, force=True)

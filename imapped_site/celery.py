@@ -37,12 +37,6 @@ def die_with_worker(**_: Any) -> None:
     die_with_parent(signal.SIGKILL, parent=os.getppid())
 
 
-@worker_process_init.connect
-def stop_in_order(**_: Any) -> None:
-    """Have SIGTERM, which some supervisors send to every process, end this one's slice at its next commit point."""
-    signal.signal(signal.SIGTERM, stopping.end_in_order)
-
-
 @worker_shutting_down.connect
 def stop_slices(**_: Any) -> None:
     """Have the slices of all pool processes, or threads, end at their next commit point; others go on with them."""

@@ -8,13 +8,21 @@ import pwd
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from imapped_site.operations import Operator
 from mailcache.errors import MailcacheError
-from mailcache.models import Account, User
+from mailcache.models import Account, BodyPolicy, Mailbox, User
+from mailcache.services.policies import Policies
+from sync.profiles import BY_NAME
+
+# Takes a decision back: the setting or the provider profile decides.
+_DEFAULT = "default"
+_AUTOMATIC = "automatic"
+_POLICY_OPTIONS = ("body_policy", "body_days", "daily_bytes", "connection_limit", "quota_bytes")
 
 
 class OperatorCommand(ABC, BaseCommand):
@@ -74,6 +82,46 @@ def find_account(options: dict[str, Any]) -> Account:
     if len(found) > 1:
         raise CommandError(f"several users have an account {address}: say whose with --user-email")
     return found[0]
+
+
+def find_mailbox(account: Account, name: str) -> Mailbox:
+    """Return a mailbox of an account by our name; raises ``CommandError``."""
+    mailbox = Mailbox.objects.filter(account=account, name=name).select_related("account__user").first()
+    if mailbox is None:
+        raise CommandError(f"mailbox not found: {name} of {account} (list_mailboxes shows them)")
+    return mailbox
+
+
+def add_policy_options(parser: CommandParser) -> None:
+    """Add the options that say how much of an account is fetched, and how."""
+    parser.add_argument("--body-policy", choices=BodyPolicy.values, help="Which messages' bytes are fetched ahead.")
+    parser.add_argument("--body-days", type=int, help="For the policy 'recent'.")
+    parser.add_argument("--daily-bytes", type=_number_or_default, help="Octets of bodies per day, or 'default'.")
+    parser.add_argument("--connection-limit", type=_number_or_default, help="Connections upstream, or 'default'.")
+    parser.add_argument(
+        "--provider-profile",
+        choices=[_AUTOMATIC, *BY_NAME],
+        metavar="PROFILE",
+        help=f"automatic, {', '.join(BY_NAME)}.",
+    )
+    parser.add_argument("--quota-bytes", type=int, help="Octets that may be kept of the account.")
+
+
+def policies_from(options: dict[str, Any], before: Policies) -> Policies:
+    """Return ``before`` with what the options of ``add_policy_options`` name."""
+    named = {name: options[name] for name in _POLICY_OPTIONS if options[name] is not None}
+    if options["provider_profile"] is not None:
+        named["profile"] = "" if options["provider_profile"] == _AUTOMATIC else options["provider_profile"]
+    policies: Policies = replace(before, **{name: _decided(value) for name, value in named.items()})
+    return policies
+
+
+def _decided(value: Any) -> Any:
+    return None if value == _DEFAULT else value
+
+
+def _number_or_default(text: str) -> int | str:
+    return _DEFAULT if text == _DEFAULT else int(text)
 
 
 def read_secret(what: str, *, again: bool = False) -> str:

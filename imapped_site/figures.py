@@ -11,7 +11,7 @@ from django.db.models import Count, Min, Sum
 from django.utils import timezone
 
 from mailcache.models import Account, AccountState, Listing, Mailbox, Mutation, MutationState
-from sync.models import SyncOutcome, SyncRun
+from sync.models import Checkpoint, ConnectionSlot, FailureCause, Purpose, SyncOutcome, SyncRun
 
 Labelled = tuple[tuple[str, int], ...]
 """A number for every value of a label, zeros included, so that no series comes and goes."""
@@ -34,7 +34,12 @@ class Figures:
     mutations: Labelled
     oldest_mutation_seconds: float
     runs: Labelled
+    failures: Labelled
     stale_runs: int
+    parked_messages: int
+    audit_differences: int
+    connections: Labelled
+    slow_accounts: int
 
 
 def read_figures() -> Figures:
@@ -52,7 +57,12 @@ def read_figures() -> Figures:
         mutations=_every(MutationState.values, Mutation.objects.values_list("state").annotate(Count("pk"))),
         oldest_mutation_seconds=(now - oldest).total_seconds() if oldest else 0.0,
         runs=_runs(now),
+        failures=_failures(now),
         stale_runs=SyncRun.objects.stale(now).count(),
+        parked_messages=Listing.objects.exclude(parked_reason="").count(),
+        audit_differences=_audit_differences(),
+        connections=_connections(now),
+        slow_accounts=Account.objects.filter(slow_until__gt=now).count(),
     )
 
 
@@ -75,6 +85,24 @@ def _waiting() -> Labelled:
 def _runs(now: datetime) -> Labelled:
     rows = SyncRun.objects.filter(started_at__gte=now - _DAY).values_list("outcome").annotate(Count("pk"))
     return _every(SyncOutcome.values, rows)
+
+
+def _failures(now: datetime) -> Labelled:
+    """Count failed runs of the last day, each of which was or will be retried, by cause."""
+    failed = SyncRun.objects.filter(started_at__gte=now - _DAY, outcome=SyncOutcome.FAILED)
+    causes = [cause for cause in FailureCause.values if cause != FailureCause.NONE]
+    return _every(causes, failed.values_list("cause").annotate(Count("pk")))
+
+
+def _audit_differences() -> int:
+    differed = Checkpoint.objects.filter(audit_differences__gt=0)
+    return int(differed.aggregate(total=Sum("audit_differences", default=0))["total"])
+
+
+def _connections(now: datetime) -> Labelled:
+    """Count the right to connections; a lapsed one is nobody's."""
+    rows = ConnectionSlot.objects.filter(expires_at__gt=now).values_list("purpose").annotate(Count("pk"))
+    return _every(Purpose.values, rows)
 
 
 def _every(labels: Iterable[str], rows: Iterable[tuple[str, int]]) -> Labelled:

@@ -5,15 +5,26 @@ Every function takes ``by``, who is doing it. Refusals are raised as ``Mailcache
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.db import transaction
 
 from mailcache.errors import InvalidValue
-from mailcache.models import Account, AccountState, AppPassword, AuthMethod, TlsMode, User
-from mailcache.services import accounts, sealed_secrets, users
+from mailcache.models import Account, AccountState, AppPassword, AuthMethod, Mailbox, Mutation, TlsMode, User
+from mailcache.services import accounts, mutation_control, sealed_secrets, users
+from mailcache.services import parked as parked_messages
+from mailcache.services import policies as account_policies
 from mailcache.services.audit import record_event
+from mailcache.services.policies import Policies
+from sync import mailbox_requests
+from sync.models import UpstreamHost
+from sync.profiles import BY_NAME
 from sync.scheduling import request_sync
+from sync.services import hosts
+
+# As many mutations are named in one audit event.
+_NOTED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,7 @@ def add_account(
     tls_mode: TlsMode,
     auth_method: AuthMethod,
     display_name: str = "",
+    policies: Policies | None = None,
 ) -> Account:
     """Add an upstream account to a user; its first sync begins as soon as a worker is free."""
     account = accounts.create_account(
@@ -118,8 +130,9 @@ def add_account(
         auth_method=auth_method,
         display_name=display_name,
     )
+    changes = _store_policies(account, policies) if policies else ""
     request_sync(account_id=account.pk)
-    note(by, "account.create", account=account, address=address, upstream=_upstream(account))
+    note(by, "account.create", account=account, address=address, upstream=_upstream(account), policies=changes)
     return account
 
 
@@ -145,6 +158,56 @@ def set_display_name(*, by: Operator, account: Account, display_name: str) -> No
     """Change what the account is called in the console."""
     accounts.set_display_name(account_id=account.pk, display_name=display_name)
     note(by, "account.display_name", account=account, display_name=display_name)
+
+
+@transaction.atomic
+def change_policies(*, by: Operator, account: Account, policies: Policies) -> None:
+    """Decide how much of an account is fetched and how; what that makes possible begins at once."""
+    changes = _store_policies(account, policies)
+    if changes:
+        request_sync(account_id=account.pk)
+        note(by, "account.policies", account=account, changes=changes)
+
+
+@transaction.atomic
+def forget_latches(*, by: Operator, account: Account) -> None:
+    """Let capabilities be tried again that the upstream had refused."""
+    account_policies.forget_latches(account_id=account.pk)
+    note(by, "account.forget_latches", account=account, latches=" ".join(account.latches))
+
+
+@transaction.atomic
+def retry_parked(*, by: Operator, account: Account, remote_ids: Collection[int] | None = None) -> int:
+    """Have parked messages of an account fetched again, all or those named; returns how many."""
+    count = parked_messages.retry_parked(account_id=account.pk, remote_ids=remote_ids)
+    if count:
+        request_sync(account_id=account.pk)
+        note(by, "account.retry_parked", account=account, messages=str(count))
+    return count
+
+
+@transaction.atomic
+def sync_mailbox(*, by: Operator, mailbox: Mailbox, everything: bool = False) -> None:
+    """Have one mailbox compared now, with ``everything`` without trust in any number."""
+    allow_sync(by=by, account=mailbox.account)
+    mailbox_requests.sync_mailbox(mailbox=mailbox, everything=everything)
+    if everything:
+        note(by, "mailbox.compare_everything", account=mailbox.account, mailbox=mailbox.name)
+
+
+@transaction.atomic
+def confirm_deletions(*, by: Operator, mailbox: Mailbox) -> None:
+    """Say that the many deletions seen upstream are meant: the messages go here, too."""
+    mailbox_requests.confirm_deletions(mailbox=mailbox)
+    note(by, "mailbox.confirm_deletions", account=mailbox.account, mailbox=mailbox.name)
+
+
+@transaction.atomic
+def set_host_limit(*, by: Operator, name: str, connection_limit: int | None) -> UpstreamHost:
+    """Limit the connections of all accounts together to one upstream host; None: as its provider profile says."""
+    host = hosts.set_host_limit(name=name, connection_limit=connection_limit)
+    note(by, "host.limit", host=host.name, connections=str(connection_limit or ""))
+    return host
 
 
 @transaction.atomic
@@ -185,11 +248,47 @@ def allow_sync(*, by: Operator, account: Account) -> None:
 
 
 @transaction.atomic
+def pause_replay(*, by: Operator, account: Account, paused: bool) -> None:
+    """Stop sending an account's changes upstream, or go on; clients can change mail all the same."""
+    accounts.pause_replay(account_id=account.pk, paused=paused)
+    note(by, "account.pause_replay" if paused else "account.resume_replay", account=account)
+
+
+@transaction.atomic
+def retry_mutations(*, by: Operator, account: Account, ids: Collection[int]) -> int:
+    """Have parked changes tried again; returns how many."""
+    count = mutation_control.retry_mutations(account_id=account.pk, ids=ids)
+    note(by, "mutation.retry", account=account, mutations=_numbers(ids), retried=str(count))
+    return count
+
+
+@transaction.atomic
+def drop_mutations(*, by: Operator, account: Account, ids: Collection[int]) -> int:
+    """Give up on changes and on what depends on them; returns how many were dropped. What they did here is undone."""
+    told = "; ".join(map(str, Mutation.objects.filter(account=account, pk__in=ids).order_by("pk")[:_NOTED]))
+    dropped = mutation_control.drop_mutations(account_id=account.pk, ids=ids)
+    for mailbox in Mailbox.objects.mirrored(account.pk).filter(pk__in=dropped.mailboxes, selectable=True, label=""):
+        mailbox_requests.sync_mailbox(mailbox=mailbox, everything=True)
+    note(by, "mutation.drop", account=account, mutations=told, dropped=str(len(dropped.ids)))
+    return len(dropped.ids)
+
+
+@transaction.atomic
 def rotate_sealing_key(*, by: Operator) -> int:
     """Seal every secret again with a new key; returns how many."""
     count = sealed_secrets.rotate_sealing_key()
     note(by, "sealing_key.rotate", accounts=str(count))
     return count
+
+
+def _store_policies(account: Account, policies: Policies) -> str:
+    """Store what differs; returns it as text, which is empty where nothing does."""
+    if policies.profile and policies.profile not in BY_NAME:
+        raise InvalidValue(f"there is no provider profile {policies.profile!r}")
+    changes = policies.changes(Policies.of(Account.objects.get(pk=account.pk)))
+    if changes:
+        account_policies.change_policies(account_id=account.pk, policies=policies)
+    return ", ".join(f"{name}: {text or 'default'}" for name, text in changes.items())
 
 
 def _role(user: User) -> str:
@@ -198,3 +297,7 @@ def _role(user: User) -> str:
 
 def _upstream(account: Account) -> str:
     return f"{account.username} at {account.host}:{account.port} ({account.tls_mode}, {account.auth_method})"
+
+
+def _numbers(ids: Collection[int]) -> str:
+    return ", ".join(map(str, sorted(ids)[:_NOTED]))

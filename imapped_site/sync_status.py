@@ -95,6 +95,18 @@ class AccountStatus:
         return age(self.now, self.account.last_synced_at)
 
     @property
+    def lag_seconds(self) -> float:
+        """Return for how long the account has not been known to be in step; since it was added, if it never was."""
+        account = self.account
+        return max(0.0, (self.now - (account.last_synced_at or account.created_at)).total_seconds())
+
+    @property
+    def shown_lag(self) -> str:
+        """Return the lag for people."""
+        never = "" if self.account.last_synced_at else "never in step, "
+        return f"{never}{span(self.lag_seconds)}"
+
+    @property
     def shown_messages(self) -> str:
         """Return the number of messages for people."""
         return decimal(self.messages)
@@ -145,8 +157,8 @@ class MailboxProgress:
 
 
 _RUN_VALUES = (
-    "kind", "outcome", "reason", "started_at", "heartbeat_at", "finished_at", "messages_added", "messages_removed",
-    "flags_changed", "headers_added", "bodies_added", "bodies_parked", "commands", "bytes_in",
+    "kind", "outcome", "reason", "cause", "started_at", "heartbeat_at", "finished_at", "messages_added",
+    "messages_removed", "flags_changed", "headers_added", "bodies_added", "bodies_parked", "commands", "bytes_in",
 )  # fmt: skip
 
 
@@ -161,7 +173,9 @@ def status_values(status: AccountStatus) -> dict[str, Any]:
         "reason": account.state_reason,
         "failures": account.failures,
         "paused": account.sync_paused,
+        "notice": account.notice,
         "last_synced_at": account.last_synced_at,
+        "lag_seconds": round(status.lag_seconds, 1),
         "next_sync_at": account.next_sync_at if status.is_scheduled else None,
         "mailboxes": status.mailboxes,
         "messages": status.messages,
@@ -169,6 +183,7 @@ def status_values(status: AccountStatus) -> dict[str, Any]:
         "headers_waiting": status.headers_waiting,
         "bodies_waiting": status.bodies_waiting,
         "bytes_waiting": status.bytes_waiting,
+        "bodies_parked": status.bodies_parked,
         "run": {name: getattr(run, name) for name in _RUN_VALUES} if run else None,
     }
 
@@ -198,14 +213,10 @@ def describe_run(run: SyncRun, now: datetime) -> str:
 
 
 def read_status(account: Account) -> AccountStatus:
-    """Return the status of one account, with how many of its bodies are parked and why."""
-    parked = Listing.objects.filter(account=account).exclude(parked_reason="")
-    reason = parked.order_by("-attempts").values_list("parked_reason", flat=True).first()
-    return replace(
-        read_statuses([account])[account.pk],
-        bodies_parked=parked.count() if reason else 0,
-        parked_reason=reason or "",
-    )
+    """Return the status of one account, with why the most tried of its parked messages cannot be fetched."""
+    parked = Listing.objects.parked(account.pk).order_by("-attempts")
+    reason = parked.values_list("parked_reason", flat=True).first()
+    return replace(read_statuses([account])[account.pk], parked_reason=reason or "")
 
 
 def read_statuses(accounts: Sequence[Account]) -> dict[int, AccountStatus]:
@@ -219,7 +230,8 @@ def read_statuses(accounts: Sequence[Account]) -> dict[int, AccountStatus]:
         unseen=Sum("unseen", default=0),
         message_bytes=Sum("bytes", default=0),
     )
-    waiting = _by("account", Listing.objects.filter(account__in=ids), **_WAITING)
+    parked = Count("pk", filter=~Q(parked_reason=""))
+    waiting = _by("account", Listing.objects.filter(account__in=ids), **_WAITING, bodies_parked=parked)
     newest = SyncRun.objects.filter(account__in=ids).order_by("account", "-started_at").distinct("account")
     runs = {run.account_id: run for run in newest}
     now = timezone.now()

@@ -45,3 +45,7 @@ class OverQuota(MailcacheError):
 
 class TooBig(MailcacheError):
     """A message is larger than any that this server takes (``[TOOBIG]``)."""
+
+
+class StaleList(MailcacheError):
+    """The upstream's list of mailboxes was read before one of our changes to it had arrived there."""

@@ -129,7 +129,7 @@ class StoreMode(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class FlagChange:
+class FlagStore:
     """What a client asks for: some flags added, taken away, or put in the place of all."""
 
     mode: StoreMode
@@ -142,3 +142,7 @@ class FlagChange:
         if self.mode is StoreMode.REMOVE:
             return FlagDelta(remove=self.flags)
         return FlagDelta(add=self.flags.without(before), remove=before.without(self.flags))
+
+    def after(self, before: FlagSet) -> FlagSet:
+        """Return the flags that a message with the flags ``before`` has afterwards."""
+        return self.delta(before).apply(before)

@@ -1,8 +1,8 @@
 """The generation table: one small file by which the processes of a node see each other's commits at once.
 
 Every committer writes a fresh random token into the mailbox's slot after COMMIT and before anybody is told OK. A reader
-compares the slot with what it saw last: nanoseconds, no system call. Several mailboxes may share a slot; that costs one
-needless look at the journal, never a missed change.
+compares the slot with what it saw last: nanoseconds, no system call. Each account has a slot too, for the bytes of its
+messages that arrive. Several of them may share a slot; that costs one needless look, never a missed change.
 """
 
 from __future__ import annotations
@@ -46,6 +46,14 @@ class GenerationTable:
     def read(self, mailbox_id: int) -> int:
         """Return a token that differs from an earlier one if the mailbox may have changed in between."""
         return self._slots[_slot(mailbox_id)]
+
+    def bump_bodies(self, account_id: int) -> None:
+        """Tell every process of the node that bytes of the account's messages arrived, or are not to be had."""
+        self.bump(~account_id)
+
+    def read_bodies(self, account_id: int) -> int:
+        """Return a token that differs from an earlier one if bytes of the account may have arrived in between."""
+        return self.read(~account_id)
 
     def close(self) -> None:
         """Release the mapping."""

@@ -6,6 +6,7 @@ transaction. The lock makes commit order, UID order and modseq order one order; 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,11 +20,15 @@ from mailcache.wire.number_set import NumberSet
 
 _NONE = NumberSet()
 
+# Messages are shared only where labels are mailboxes; the few rows of the account's mailboxes tell.
 _LOCK = """
-    SELECT mailbox.id, mailbox.account_id, mailbox.uidvalidity, mailbox.uidnext, mailbox.highestmodseq
+    SELECT mailbox.id, mailbox.account_id, mailbox.uidvalidity, mailbox.uidnext, mailbox.highestmodseq,
+           EXISTS (SELECT 1 FROM mailcache_mailbox AS other
+                   WHERE other.account_id = mailbox.account_id AND other.label <> '')
     FROM mailcache_mailbox AS mailbox JOIN mailcache_account AS account ON account.id = mailbox.account_id
-    WHERE mailbox.id = %(mailbox)s
+    WHERE mailbox.id = ANY(%(mailboxes)s)
       AND (%(user)s::bigint IS NULL OR (account.user_id = %(user)s AND mailbox.deleted_at IS NULL))
+    ORDER BY mailbox.id
     FOR NO KEY UPDATE OF mailbox
 """
 
@@ -48,6 +53,8 @@ class LockedMailbox:
     uidvalidity: int
     uidnext: int
     highestmodseq: int
+    shares_messages: bool
+    """Messages of this account may be shown in several mailboxes (Gmail's labels)."""
 
     @property
     def modseq(self) -> int:
@@ -64,15 +71,32 @@ class CounterDelta:
     deleted: int = 0
     bytes: int = 0
 
+    def __add__(self, other: CounterDelta) -> CounterDelta:
+        return CounterDelta(
+            self.messages + other.messages,
+            self.unseen + other.unseen,
+            self.deleted + other.deleted,
+            self.bytes + other.bytes,
+        )
+
 
 def lock_mailbox(mailbox_id: int, *, user_id: int | None = None) -> LockedMailbox:
     """Lock a mailbox; raises ``NoSuchMailbox`` when it does not exist or is not this user's."""
+    return lock_mailboxes([mailbox_id], user_id=user_id)[mailbox_id]
+
+
+def lock_mailboxes(mailbox_ids: Collection[int], *, user_id: int | None = None) -> dict[int, LockedMailbox]:
+    """Lock mailboxes in the order of their ids; raises ``NoSuchMailbox`` unless all exist and are this user's.
+
+    A transaction that locks several does so here, once: ``mailcache.services.mailbox_locks`` where it can tell which
+    ones only when it has locked some.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_LOCK, {"mailbox": mailbox_id, "user": user_id})
-        row = cursor.fetchone()
-    if row is None:
+        cursor.execute(_LOCK, {"mailboxes": list(mailbox_ids), "user": user_id})
+        locked = {row[0]: LockedMailbox(*row) for row in cursor.fetchall()}
+    if len(locked) < len(set(mailbox_ids)):
         raise NoSuchMailbox("no such mailbox")
-    return LockedMailbox(*row)
+    return locked
 
 
 def write_change(
@@ -109,3 +133,9 @@ def announce(mailbox_id: int, modseq: int) -> None:
     """Make a committed change known: to this node at once, to the others when Redis is there."""
     generation_table().bump(mailbox_id)
     wakeup.publish(mailbox_id, modseq)
+
+
+def announce_bodies(account_id: int) -> None:
+    """Make known that bytes of an account's messages arrived, or turned out not to be had: somebody may wait."""
+    generation_table().bump_bodies(account_id)
+    wakeup.publish_arrival(account_id)

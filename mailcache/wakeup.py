@@ -1,7 +1,8 @@
 """Wake-ups over Redis or Valkey: the only importer of ``redis``.
 
-A wake-up says that a mailbox changed, nothing more; whoever wakes re-reads the journal. Losing one costs latency only,
-because every listener polls as well, so publishing never fails and never holds a committer for long.
+A wake-up says that something happened, nothing more: a mailbox changed, a client waits for bytes, bytes arrived.
+Whoever wakes re-reads the database. Losing one costs latency only, because every listener polls as well, so publishing
+never fails and never holds a committer for long.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from redis.retry import Retry
 
 logger = logging.getLogger(__name__)
 
-_CHANNEL = "imapped:wakeup"
-_MESSAGE = struct.Struct(">QQ")
+_CHANGES = "imapped:wakeup"
+_ARRIVALS = "imapped:arrivals"
+_WANTS = "imapped:wants"
+_CHANGE = struct.Struct(">QQ")
+_ACCOUNT = struct.Struct(">Q")
 _PATIENCE_SECONDS = 0.1
 _COOL_OFF_SECONDS = 2.0
 _RECONNECT_SECONDS = 1.0
@@ -36,6 +40,13 @@ class Wakeup:
 
     mailbox_id: int
     modseq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An account of which bytes arrived that were not here, or turned out not to be had."""
+
+    account_id: int
 
 
 class _Publisher:
@@ -50,12 +61,12 @@ class _Publisher:
         )
         self._silent_until = 0.0
 
-    def publish(self, wakeup: Wakeup) -> None:
+    def publish(self, channel: str, message: bytes) -> None:
         now = time.monotonic()
         if now < self._silent_until:
             return
         try:
-            self._client.publish(_CHANNEL, _MESSAGE.pack(wakeup.mailbox_id, wakeup.modseq))
+            self._client.publish(channel, message)
         except (RedisError, OSError) as error:
             self._silent_until = now + _COOL_OFF_SECONDS
             logger.warning("wake-ups are off, other nodes will poll: %s", error)
@@ -68,7 +79,17 @@ def _publisher() -> _Publisher:
 
 def publish(mailbox_id: int, modseq: int) -> None:
     """Tell the other nodes that a mailbox changed; does nothing while Redis is away."""
-    _publisher().publish(Wakeup(mailbox_id, modseq))
+    _publisher().publish(_CHANGES, _CHANGE.pack(mailbox_id, modseq))
+
+
+def publish_arrival(account_id: int) -> None:
+    """Tell the other nodes that bytes of an account arrived; does nothing while Redis is away."""
+    _publisher().publish(_ARRIVALS, _ACCOUNT.pack(account_id))
+
+
+def publish_want(account_id: int) -> None:
+    """Tell the watchers that a client waits for bytes of an account; does nothing while Redis is away."""
+    _publisher().publish(_WANTS, _ACCOUNT.pack(account_id))
 
 
 def is_redis_reachable() -> bool:
@@ -85,15 +106,30 @@ def is_redis_reachable() -> bool:
         client.close()
 
 
-async def listen() -> AsyncIterator[Wakeup]:
-    """Yield wake-ups for ever, connecting again whenever the connection is lost."""
+async def listen() -> AsyncIterator[Wakeup | Arrival]:
+    """Yield for ever what committers tell, connecting again whenever the connection is lost."""
+    async for channel, message in _messages(_CHANGES, _ARRIVALS):
+        if channel == _CHANGES and len(message) == _CHANGE.size:
+            yield Wakeup(*_CHANGE.unpack(message))
+        elif channel == _ARRIVALS and len(message) == _ACCOUNT.size:
+            yield Arrival(*_ACCOUNT.unpack(message))
+
+
+async def listen_for_wants() -> AsyncIterator[int]:
+    """Yield for ever the accounts of which clients wait for bytes."""
+    async for _, message in _messages(_WANTS):
+        if len(message) == _ACCOUNT.size:
+            yield _ACCOUNT.unpack(message)[0]
+
+
+async def _messages(*channels: str) -> AsyncIterator[tuple[str, bytes]]:
     while True:
         try:
-            async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as channel:
-                await channel.subscribe(_CHANNEL)
-                async for message in channel.listen():
-                    if message["type"] == "message" and len(message["data"]) == _MESSAGE.size:
-                        yield Wakeup(*_MESSAGE.unpack(message["data"]))
+            async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as subscription:
+                await subscription.subscribe(*channels)
+                async for message in subscription.listen():
+                    if message["type"] == "message":
+                        yield message["channel"].decode(), message["data"]
         except (RedisError, OSError) as error:
-            logger.warning("no wake-ups from other nodes, polling: %s", error)
+            logger.warning("no wake-ups from other processes, polling: %s", error)
         await asyncio.sleep(_RECONNECT_SECONDS)

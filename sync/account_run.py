@@ -20,6 +20,7 @@ from sync import backoff, limits, stopping
 from sync.body_policy import body_rights, next_budget, show_withheld
 from sync.body_store import BodyStore
 from sync.body_workers import BodyWorkers
+from sync.causes import cause_of
 from sync.connection import UpstreamSession, new_holder, profile_of
 from sync.dispenser import BatchDispenser
 from sync.errors import NoConnectionFree, SliceOver
@@ -36,7 +37,7 @@ from sync.services.slots import connection_limits
 from sync.services.upstream_notes import note_slow
 from sync.services.usage import record_usage
 from sync.slice_connections import SliceConnections
-from sync.upstream.errors import AuthFailed, CommandRefused, Severity, TimedOut, UpstreamError
+from sync.upstream.errors import AuthFailed, Severity, TimedOut, UpstreamError, suggested_pause
 from sync.work import SUSPECT_AFTER, SliceWork
 
 logger = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def run_slice(
             runs.postpone_slice(account_id=account_id, until=timezone.now() + backoff.soon(rng), full=full)
             return SliceEnd.CROWDED
         run = runs.begin_slice(fence=fence, full=full, now=timezone.now())
-        with stopping.at_work():
+        with stopping.ending_in_order():
             end = _Slice(account, fence, run, connections, upstream, lane, rng).run(seconds)
     except LeaseLost as error:
         logger.warning("account %s: %s", account_id, error)
@@ -321,6 +322,7 @@ class _Slice:
             counters=self._count(),
             state=state,
             reason=describe(error),
+            cause=cause_of(error),
             next_sync_at=timezone.now() + delay,
         )
         return SliceEnd.FAILED
@@ -334,7 +336,7 @@ def _is_left_alone(account: Account) -> bool:
 
 def _pause_after(error: Exception, failures: int, rng: Random) -> timedelta:
     """Return how long to leave the account alone; at least as long as the upstream asked for."""
-    asked_for = error.retry_after if isinstance(error, CommandRefused) else None
+    asked_for = suggested_pause(str(error)) if isinstance(error, UpstreamError) else None
     lasting = isinstance(error, UpstreamError) and error.severity == Severity.ACCOUNT
     delay = backoff.account_delay(failures + (_LASTING if lasting else 0), rng)
     return max(delay, timedelta(seconds=asked_for or 0))

@@ -63,8 +63,8 @@ def soon(rng: Random) -> timedelta:
 
 
 def spread(interval: float, rng: Random) -> timedelta:
-    """Return a periodic interval (seconds), varied by a tenth, so that accounts do not march in step."""
-    return timedelta(seconds=interval * rng.uniform(0.9, 1.1))
+    """Return a periodic interval (seconds), shortened by up to a fifth, so that accounts do not march in step."""
+    return timedelta(seconds=interval * rng.uniform(0.8, 1.0))
 
 
 def _jittered(ceiling: float, rng: Random, share: float = 1.0) -> timedelta:

@@ -12,7 +12,7 @@ from django.db import connections
 
 from mailcache.mime.parsed import parse_message
 from mailcache.segments import store_segment, store_segment_file
-from mailcache.services.ingest_bodies import BodyRow, add_contents
+from mailcache.services.ingest_bodies import BodiesAdded, BodyRow, add_contents
 from mailcache.services.leases import Fence
 from mailcache.spool import SpooledLiteral
 from sync.services.runs import Counters
@@ -79,7 +79,7 @@ class BodyStore:
             offset += len(data)
         segment = store_segment(account_id=self._fence.account_id, pieces=[data for _, data in bodies])
         added = add_contents(fence=self._fence, mailbox_id=mailbox_id, segment=segment, rows=rows)
-        self._counters.bodies_added += added.stored + added.duplicate
+        self._count(added)
 
     def _store_large(self, mailbox_id: int, remote_id: int, literal: SpooledLiteral) -> None:
         try:
@@ -90,4 +90,8 @@ class BodyStore:
         finally:
             literal.discard()
         added = add_contents(fence=self._fence, mailbox_id=mailbox_id, segment=segment, rows=[row])
+        self._count(added)
+
+    def _count(self, added: BodiesAdded) -> None:
         self._counters.bodies_added += added.stored + added.duplicate
+        self._counters.sizes_corrected += added.resized

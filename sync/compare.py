@@ -13,6 +13,8 @@ from django.db.models import Count
 from django.utils import timezone
 
 from mailcache.models import Mailbox, Remote
+from mailcache.services.overlay import settlements_of, spared_uids
+from mailcache.services.settlement import purge_settled
 from sync import tiers
 from sync.errors import RenumberedTooOften
 from sync.flag_polling import RECENT_MESSAGES, FlagScope, scope_due
@@ -27,6 +29,7 @@ from sync.services.checkpoints import (
     checkpoint_of,
     note_compared,
     note_flags_below,
+    want_mailboxes,
 )
 from sync.tiers import FlagSource, Known, Membership, Plan, UpstreamState
 from sync.upstream.values import SelectedMailbox
@@ -51,6 +54,8 @@ class _Comparison:
         self._mailbox = mailbox
         self._began = max(timezone.now(), work.run.compare_since)
         self._before = checkpoint_of(fence=work.fence, mailbox_id=mailbox.pk)
+        # What settles from now on may not be in what is read.
+        self._settlements = settlements_of(mailbox.account_id)
         rows = Remote.objects.filter(account_id=mailbox.account_id, mailbox_id=mailbox.pk).order_by()
         self._held: dict[int, int] = dict(rows.values_list("uidvalidity").annotate(Count("pk")))
 
@@ -90,12 +95,19 @@ class _Comparison:
             self._begin_numbering(state)
         plan = self._plan(state, resynced=selected.resynced)
         members = Members(work, mailbox, state, renumbered=self._others(state.uidvalidity) > 0)
-        members.settle(plan, selected)
-        scope, flags_changed = self._compare_flags(plan, selected, members.kept)
+        scope = self._scope(plan)
+        members.settle(plan, selected, recent=RECENT_MESSAGES if scope is FlagScope.RECENT else 0)
+        flags = FlagComparison(work, mailbox)
+        self._compare_flags(flags, plan, selected, members)
         removal = Removal(work, mailbox, before, state)
-        held_back = removal.take(members.gone, held=sum(self._held.values()), complete=not members.trouble)
-        finding = Finding(scope, flags_changed, held_back, members.trouble)
+        spared = spared_uids(account_id=mailbox.account_id, mailbox_id=mailbox.pk, settlements=self._settlements)
+        gone = [uid for uid in members.gone if uid not in spared]
+        held_back = removal.take(gone, held=sum(self._held.values()), complete=not members.trouble)
+        finding = Finding(self._agreed_scope(plan, members.kept), flags.changed, held_back, members.trouble)
         note_compared(fence=work.fence, before=before, state=state, compared_at=self._began, finding=finding)
+        if purge_settled(fence=work.fence, mailbox_id=mailbox.pk, settlements=self._settlements):
+            # Expunged and still there: shown again.
+            want_mailboxes(account_id=mailbox.account_id, mailbox_ids=[mailbox.pk])
 
     def _known(self, uidvalidity: int | None) -> Known:
         before = self._before
@@ -141,12 +153,13 @@ class _Comparison:
             stirred=before.wanted_at is not None or plan.membership is not Membership.SAME,
         )
 
-    def _compare_flags(self, plan: Plan, selected: SelectedMailbox, kept: Sequence[int]) -> tuple[FlagScope, bool]:
-        """Take over changed flags of messages that were here before; returns whose flags agree now."""
-        flags = FlagComparison(self._work, self._mailbox)
-        scope = self._scope(plan)
+    def _compare_flags(self, flags: FlagComparison, plan: Plan, selected: SelectedMailbox, members: Members) -> None:
+        """Take over changed flags of messages that were here before."""
+        kept, scope = members.kept, self._scope(plan)
         if plan.flags is FlagSource.TOLD:
             flags.take(selected.changed)
+        elif members.told is not None:
+            flags.take(members.told)
         elif plan.flags is FlagSource.SINCE:
             flags.read_since(plan.since, kept)
         elif scope is FlagScope.RECENT:
@@ -154,8 +167,12 @@ class _Comparison:
         elif scope is FlagScope.ALL:
             below = self._before.flags_below
             flags.read([uid for uid in kept if below is None or uid < below], on_read=self._note_flags_below)
+
+    def _agreed_scope(self, plan: Plan, kept: Sequence[int]) -> FlagScope:
+        """Return whose flags agree with the upstream's after they were compared."""
+        scope = self._scope(plan)
         is_all = plan.flags is not FlagSource.POLLED or (scope is FlagScope.RECENT and len(kept) <= RECENT_MESSAGES)
-        return FlagScope.ALL if is_all else scope, flags.changed
+        return FlagScope.ALL if is_all else scope
 
     def _note_flags_below(self, uid: int) -> None:
         note_flags_below(fence=self._work.fence, before=self._before, uid=uid)

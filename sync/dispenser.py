@@ -1,14 +1,16 @@
 """Hands out batches of bodies to the connections of one slice: no message to two of them, none kept back by a failure.
 
 The rows of Listing are the work list; what is handed out is known in memory only, under the account's one lease. First
-what a client waits for, then mailbox after mailbox in the planner's order, each newest first.
+what a client waits for, unless a watcher fetches that, then mailbox after mailbox in the planner's order, each newest
+first.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from django.utils import timezone
 
@@ -22,6 +24,7 @@ from sync.planner import Waiting
 
 # Somebody else may put rows into the work list: what a client waits for.
 _LOOK_SECONDS = 2.0
+_NO_ORDER: Mapping[int, Sequence[int]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -46,18 +49,31 @@ class BatchDispenser:
         self._mailboxes: dict[int, Mailbox] = {}
         self._empty: set[int] = set()
         self._unlisted: set[int] = set()
+        self._first: Mapping[int, Sequence[int]] = _NO_ORDER
+        self._none_shown: set[int] = set()
         self._claimed: set[int] = set()
         self._complete = False
         self._stopped = False
         self.spent = 0
         """Octets handed out that nobody waits for."""
 
-    def offer(self, mailboxes: Iterable[Mailbox], *, unlisted: Iterable[int] = ()) -> None:
-        """Say which mailboxes may be fetched from. Of those in ``unlisted`` only messages whose header is known."""
+    def offer(
+        self,
+        mailboxes: Iterable[Mailbox],
+        *,
+        unlisted: Iterable[int] = (),
+        first: Mapping[int, Sequence[int]] = _NO_ORDER,
+    ) -> None:
+        """Say which mailboxes may be fetched from. Of those in ``unlisted`` only messages whose header is known.
+
+        ``first`` names the label mailboxes whose messages come before the others of a mailbox.
+        """
         with self._changed:
             self._mailboxes = {mailbox.pk: mailbox for mailbox in mailboxes}
             self._unlisted = set(unlisted)
+            self._first = first
             self._empty.clear()
+            self._none_shown.clear()
             self._changed.notify_all()
 
     def reopen(self, mailbox: Mailbox, *, listed: bool = False) -> None:
@@ -66,6 +82,7 @@ class BatchDispenser:
             if mailbox.pk in self._mailboxes:
                 self._mailboxes[mailbox.pk] = mailbox
             self._empty.discard(mailbox.pk)
+            self._none_shown.clear()
             if listed:
                 self._unlisted.discard(mailbox.pk)
             self._changed.notify_all()
@@ -137,12 +154,25 @@ class BatchDispenser:
     def _ahead(self, mailbox_id: int, limit: int) -> Batch | None:
         if mailbox_id in self._empty:
             return None
-        batch = self._next(mailbox_id, self._within_budget(limit), self._permitted())
+        batch = self._first_shown(mailbox_id, limit) or self._next(
+            mailbox_id, self._within_budget(limit), self._permitted()
+        )
         if batch is None:
             self._empty.add(mailbox_id)
         else:
             self.spent += sum(message.size for message in batch.messages)
         return batch
+
+    def _first_shown(self, mailbox_id: int, limit: int) -> Batch | None:
+        """Return a batch of what the most important label mailboxes show."""
+        for shown_in in self._first.get(mailbox_id, ()):
+            if shown_in in self._none_shown:
+                continue
+            batch = self._next(mailbox_id, self._within_budget(limit), self._permitted().shown_in(shown_in))
+            if batch is not None:
+                return batch
+            self._none_shown.add(shown_in)
+        return None
 
     def _next(self, mailbox_id: int, limit: int, rows: ListingQuerySet) -> Batch | None:
         mailbox = self._mailboxes.get(mailbox_id)
@@ -157,7 +187,7 @@ class BatchDispenser:
         return Batch(mailbox, messages) if messages else None
 
     def _permitted(self) -> ListingQuerySet:
-        rows = Listing.objects.fetchable(self._account_id, timezone.now())
+        rows = Listing.objects.fetchable(self._account_id, timezone.now()).left_to_sync()
         return self._rights.permitted(rows, spent=self.spent)
 
     def _within_budget(self, limit: int) -> int:

@@ -12,7 +12,7 @@ from sync.backoff import mailbox_delay
 from sync.lanes import Lane
 from sync.models import Checkpoint
 from sync.services.checkpoints import note_failed
-from sync.upstream.errors import CommandRefused, Severity, TimedOut, UpstreamError
+from sync.upstream.errors import CommandRefused, Severity, TimedOut, UpstreamError, suggested_pause
 from sync.work import SUSPECT_AFTER, SliceWork
 
 logger = logging.getLogger(__name__)
@@ -106,4 +106,5 @@ def describe(error: Exception) -> str:
 
 def _asks_for_a_pause(error: UpstreamError) -> bool:
     """Tell whether the upstream wants to be left alone, by a limit or with a time (quirks 12 and 26)."""
-    return isinstance(error, CommandRefused) and (error.retry_after is not None or error.code in _LIMITS)
+    has_code = isinstance(error, CommandRefused) and error.code in _LIMITS
+    return has_code or suggested_pause(str(error)) is not None

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from mailcache.flags import FlagSet
 from mailcache.models import Mailbox, Remote
 from mailcache.services.ingest_flags import apply_upstream_flags
 from sync import planner
+from sync.gmail import canonical_labels
+from sync.label_mailboxes import are_labels_told, take_labels
 from sync.upstream.errors import CommandBad, NotOffered
 from sync.upstream.values import FetchedMessage
 from sync.work import SliceWork
 
 # One command's answer: some 200 KB.
 _READ_MESSAGES = 2_000
-# Of these only the changed ones are told.
-_SINCE_MESSAGES = 10_000
+SINCE_MESSAGES = 10_000
+"""Messages of which one command asks which changed."""
 
 _ITEMS = b"(FLAGS)"
+_ITEMS_AND_LABELS = b"(FLAGS X-GM-LABELS)"
 
 
 class FlagComparison:
@@ -30,6 +34,7 @@ class FlagComparison:
         self._work = work
         self._mailbox = mailbox
         self._uidvalidity = mailbox.upstream_uidvalidity or 0
+        self._with_labels = are_labels_told(work, mailbox)
         self.changed = False
 
     def take(self, messages: Iterable[FetchedMessage]) -> None:
@@ -37,7 +42,7 @@ class FlagComparison:
         collector = _Collector()
         for message in messages:
             collector(message)
-        self._apply(collector.flags)
+        self._take(collector)
 
     def read_since(self, modseq: int, uids: Sequence[int]) -> None:
         """Ask what changed since ``modseq`` among messages (ascending) that are here.
@@ -61,15 +66,22 @@ class FlagComparison:
                 on_read(piece[0])
 
     def _read_since(self, modseq: int, uids: Sequence[int]) -> None:
-        for piece in planner.chunks(uids, _SINCE_MESSAGES):
+        for piece in planner.chunks(uids, SINCE_MESSAGES):
             self._fetch(piece, changed_since=modseq)
 
     def _fetch(self, uids: Sequence[int], *, changed_since: int | None = None) -> None:
         collector = _Collector()
         # The span of the messages: what it names besides is not here, and a list of them would be long.
         span = b"%d:%d" % (uids[0], uids[-1])
-        self._work.upstream.client.uid_fetch_set(span, _ITEMS, on_message=collector, changed_since=changed_since)
+        self._work.upstream.client.uid_fetch_set(
+            span, _ITEMS_AND_LABELS if self._with_labels else _ITEMS, on_message=collector, changed_since=changed_since
+        )
+        self._take(collector)
+
+    def _take(self, collector: _Collector) -> None:
         self._apply(collector.flags)
+        if self._with_labels:
+            self.changed = take_labels(self._work, self._mailbox, collector.labels) or self.changed
 
     def _apply(self, upstream: Mapping[int, FlagSet]) -> None:
         for chunk in planner.chunks(sorted(upstream)):
@@ -89,13 +101,17 @@ class FlagComparison:
 
 
 class _Collector:
-    """Keeps flags by UID; equal ones once."""
+    """Keeps flags and labels by UID; equal ones once."""
 
     def __init__(self) -> None:
         self.flags: dict[int, FlagSet] = {}
+        self.labels: dict[int, tuple[str, ...]] = {}
         self._interned: dict[tuple[str, ...], FlagSet] = {}
+        self._canonical = lru_cache(maxsize=1_000)(canonical_labels)
 
     def __call__(self, message: FetchedMessage) -> None:
+        if message.uid is not None and message.labels is not None:
+            self.labels[message.uid] = self._canonical(message.labels)
         if message.uid is None or message.flags is None:
             return
         flags = self._interned.get(message.flags)

@@ -18,6 +18,7 @@ from sync.body_workers import BodyWorkers, fetch_batches
 from sync.compare import compare_mailbox
 from sync.dispenser import BatchDispenser
 from sync.faults import FaultHandler, Faults
+from sync.label_mailboxes import fetch_first, fill_label_mailboxes
 from sync.listing import fetch_headers
 from sync.mailbox_list import refresh_mailbox_list
 from sync.models import Checkpoint, SyncKind
@@ -64,6 +65,7 @@ class Passes:
         self._workers.consider()
         while mailboxes := self._to_compare():
             self._each(mailboxes, self._compare)
+        fill_label_mailboxes(work)
         self._offer()
         self._each(self._to_fetch(), self._fetch_missing_headers)
         self._dispenser.complete()
@@ -146,7 +148,7 @@ class Passes:
         held_back = self._held_back()
         mailboxes = [mailbox for mailbox in self._mailboxes() if mailbox.pk not in held_back]
         unlisted = [mailbox.pk for mailbox in mailboxes] if self._work.profile.verify_bodies else []
-        self._dispenser.offer(mailboxes, unlisted=unlisted)
+        self._dispenser.offer(mailboxes, unlisted=unlisted, first=fetch_first(self._work.account.pk))
 
     def _to_compare(self) -> list[Mailbox]:
         """Return the mailboxes that this run has still to compare, in their order."""
@@ -176,8 +178,9 @@ class Passes:
 
     def _mailboxes(self) -> list[Mailbox]:
         # One that the last LIST did not name is about to be deleted, or the LIST was partial: leave it as it is.
+        # What a label mailbox shows lives in All Mail.
         rows = Mailbox.objects.mirrored(self._work.account.pk).filter(
-            selectable=True, sync_paused_reason="", missed_lists=0
+            selectable=True, sync_paused_reason="", missed_lists=0, label=""
         )
         found = [mailbox for mailbox in rows if mailbox.pk not in self._faults.mailboxes]
         return sorted(found, key=lambda mailbox: planner.mailbox_order(mailbox.role, mailbox.name))

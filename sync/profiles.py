@@ -45,6 +45,9 @@ class Profile:
     poll_with: Literal["noop", "status", "select"] = "noop"
     """Which command shows what is new."""
 
+    pipelines: bool = True
+    """A command may be sent right behind DONE, or before the answer to EXAMINE."""
+
     connections: int | None = None
     """Most connections for one account, whatever the setting says; the user's own clients share them."""
     host_connections: int | None = None
@@ -66,6 +69,8 @@ class Profile:
     """RFC822.SIZE is the size of what FETCH BODY[] gives."""
     size_sweeps: bool = True
     """RFC822.SIZE of many messages is cheap. Where not, it comes with the bodies."""
+    status_mailbox_id: bool = True
+    """STATUS may be asked for MAILBOXID. Where not, EXAMINE alone tells it."""
     uid_search_all: bool = True
     """UID SEARCH ALL works. Where not, UIDs are listed by FETCH."""
     largest_fetch: int = 500
@@ -138,7 +143,7 @@ PROFILES: tuple[Profile, ...] = (
     # 33
     Profile("zoho", "Zoho", hosts=("imap.zoho.com", "imap.zoho.eu", "imappro.zoho.com"), connections=4),
     Profile("mailru", "Mail.ru", hosts=("imap.mail.ru",), exact_sizes=False),
-    Profile("wppl", "wp.pl", hosts=("imap.wp.pl",), idle_seconds=3 * _MINUTE),
+    Profile("wppl", "wp.pl", hosts=("imap.wp.pl",), idle_seconds=3 * _MINUTE, pipelines=False),
     Profile("yandex", "Yandex", hosts=("imap.yandex.ru", "imap.yandex.com"), connections=4, throttle=True),
     # 34
     Profile(
@@ -147,7 +152,8 @@ PROFILES: tuple[Profile, ...] = (
     ),
     # 35
     Profile("fastmail", "Fastmail", hosts=("imap.fastmail.com",), idle_seconds=25 * _MINUTE),
-    Profile("cyrus", "Cyrus", says=("cyrus",), idle_seconds=25 * _MINUTE),
+    # Cyrus 3.6 answers STATUS (MAILBOXID) with bytes of freed memory, line ends among them.
+    Profile("cyrus", "Cyrus", says=("cyrus",), status_mailbox_id=False, idle_seconds=25 * _MINUTE),
     # 36
     Profile("dovecot", "Dovecot", says=("dovecot",), idle_seconds=25 * _MINUTE, connections=8),
     # 37

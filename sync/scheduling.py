@@ -6,6 +6,7 @@ The database is the truth: a message that the broker loses costs latency, becaus
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
@@ -22,17 +23,19 @@ from mailcache.services import accounts
 from mailcache.services.replays import claim_due_replays
 from sync.lanes import Lane, slow_accounts
 from sync.services import runs
-from sync.services.checkpoints import reclaim_wanted, want_inbox
+from sync.services.audits import AUDIT_SECONDS
+from sync.services.checkpoints import reclaim_wanted, want_mailboxes
 
 logger = logging.getLogger(__name__)
 
 SYNC_ACCOUNT = "sync.tasks.sync_account"
 REPLAY_ACCOUNT = "sync.tasks.replay_account"
+AUDIT_ACCOUNT = "sync.tasks.audit_account"
 # How often beat asks for the accounts that are due.
 TICK_SECONDS = 5.0
 # After an outage, or when many accounts were added at once, all are due at the same time: they are claimed at so many
 # times the usual rate, so that the queue does not fill and the next round is spread as well.
-_CATCH_UP = 2.0
+_CATCH_UP = 1.25
 _LEAST_AT_ONCE = 20
 # How long a want may lie before its message is taken for lost.
 _WANT_LOST_AFTER = timedelta(seconds=30)
@@ -52,12 +55,12 @@ def request_sync(*, account_id: int) -> None:
 
 
 @transaction.atomic
-def request_inbox_sync(*, account_id: int) -> None:
-    """Have INBOX compared as soon as a worker is free: the upstream spoke of it."""
-    if not want_inbox(account_id=account_id):
-        request_sync(account_id=account_id)
-    else:
+def request_mailbox_sync(*, account_id: int, mailbox_ids: Collection[int]) -> None:
+    """Have some mailboxes compared as soon as a worker is free: the upstream spoke of them."""
+    if want_mailboxes(account_id=account_id, mailbox_ids=mailbox_ids):
         transaction.on_commit(partial(enqueue, account_id, full=False, urgent=True), robust=True)
+    else:
+        request_sync(account_id=account_id)
 
 
 def enqueue_due_syncs(*, now: datetime | None = None) -> int:
@@ -153,3 +156,11 @@ def _send_task(name: str, account_id: int, arguments: dict[str, bool], *, queue:
         logger.warning("account %s: cannot enqueue %s: %s", account_id, name, error)
         return False
     return True
+
+
+def enqueue_audit(account_id: int) -> None:
+    """Send the task; an account whose message is lost is audited at its next date."""
+    try:
+        current_app.send_task(AUDIT_ACCOUNT, args=[account_id], queue="bulk", expires=AUDIT_SECONDS / 2, retry=False)
+    except OperationalError as error:
+        logger.warning("account %s: cannot enqueue an audit: %s", account_id, error)

@@ -20,7 +20,8 @@ from mailcache.models import Content, Mailbox
 from mailcache.services.ingest_skeleton import SkeletonRow, add_messages
 from sync import planner
 from sync.errors import IncompleteAnswer
-from sync.upstream.errors import CommandRefused, Severity
+from sync.gmail import X_GM_EXT_1, canonical_labels
+from sync.upstream.errors import CommandRefused, NotOffered, Severity
 from sync.upstream.values import FetchedMessage
 from sync.work import SliceWork
 
@@ -48,6 +49,20 @@ class Skeleton:
         """Add those of ``uids`` (ascending) that the upstream has."""
         for chunk in planner.chunks(uids, self._chunk):
             self._store(self._fetch(chunk))
+
+    def add_grown(self, new: range, *, since: int = 0, recent: Sequence[int] = ()) -> list[FetchedMessage] | None:
+        """Add those of a few ``new`` UIDs that the upstream has, and return what the same command tells of others.
+
+        These are messages that changed ``since``, or the ``recent`` ones: so their flags cost no command of their own.
+        None where the upstream refused that.
+        """
+        try:
+            found = self._ask([*recent, *new], since)
+        except (CommandRefused, NotOffered):
+            self.add(new)
+            return None
+        self._store(self._rows([found[uid] for uid in new if uid in found]))
+        return [message for uid, message in found.items() if uid not in new]
 
     def add_listed(self, uids: Sequence[int]) -> list[int]:
         """Add messages that the upstream listed; returns those that it leaves out, also when asked once more."""
@@ -96,18 +111,25 @@ class Skeleton:
         return first + self._fetch(uids[middle:], patient=patient)
 
     def _fetch_rows(self, uids: Sequence[int], *, patient: bool) -> list[SkeletonRow]:
+        found = self._ask(uids)
+        return self._rows([found[uid] for uid in uids if uid in found], patient=patient)
+
+    def _ask(self, uids: Sequence[int], since: int = 0) -> dict[int, FetchedMessage]:
         found: dict[int, FetchedMessage] = {}
 
         def collect(message: FetchedMessage) -> None:
             if message.uid is not None:
                 found[message.uid] = _merged(found.get(message.uid), message)
 
-        self._work.upstream.client.uid_fetch(uids, self._items, on_message=collect)
-        told = [
-            found[uid]
-            for uid in uids
-            if uid in found and found[uid].size is not None and not (patient and found[uid].flags is None)
-        ]
+        client = self._work.upstream.client
+        if since:
+            client.uid_fetch_set(b"1:%d" % uids[-1], self._items, on_message=collect, changed_since=since)
+        else:
+            client.uid_fetch(uids, self._items, on_message=collect)
+        return found
+
+    def _rows(self, messages: Sequence[FetchedMessage], *, patient: bool = True) -> list[SkeletonRow]:
+        told = [message for message in messages if message.size is not None and not (patient and message.flags is None)]
         dates = self._dates_from_headers([message.uid or 0 for message in told if message.internal_date is None])
         return [_row(message, dates.get(message.uid or 0, _NO_DATE)) for message in told]
 
@@ -128,7 +150,7 @@ class Skeleton:
 def _items(work: SliceWork, *, renumbered: bool) -> bytes:
     """Return what to ask of new messages: as little identity as tells them apart from what is here."""
     items = [_ITEMS]
-    if work.upstream.client.may("X-GM-EXT-1"):
+    if work.upstream.client.may(X_GM_EXT_1):
         items.append(_GMAIL_ITEMS)
     elif work.upstream.client.may("OBJECTID"):
         items.append(b"EMAILID")
@@ -152,7 +174,7 @@ def _row(message: FetchedMessage, date: datetime) -> SkeletonRow:
         size=message.size or 0,
         upstream_id=_upstream_id(message.email_id),
         message_id=first_message_id(_header(message).get(b"message-id")) or "",
-        labels=message.labels or (),
+        labels=canonical_labels(message.labels or ()),
     )
 
 

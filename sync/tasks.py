@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import Task, shared_task
 
-from sync import scheduling
+from sync import audit, fetching_wanted, scheduling
 from sync.account_run import UNFINISHED, SliceEnd, run_slice
 from sync.lanes import Lane
 from sync.replay.run import ReplayEnd, run_replay
@@ -42,3 +42,28 @@ def enqueue_due_replays() -> None:
 def enqueue_due_syncs() -> None:
     """Enqueue the accounts that are due; beat calls this every few seconds."""
     scheduling.enqueue_due_syncs()
+
+
+# Its deadlines are those of somebody who waits; the limits are for what hangs in spite of them.
+@shared_task(name=fetching_wanted.FETCH_WANTED)
+def fetch_wanted(account_id: int) -> None:
+    """Fetch the bytes that clients wait for, of an account that no watcher holds."""
+    fetching_wanted.fetch_wanted(account_id)
+
+
+@shared_task(name="sync.tasks.urgent.enqueue_wanted")
+def enqueue_wanted() -> None:
+    """Enqueue the accounts with wanted bytes for which nobody answers; beat calls this every two seconds."""
+    fetching_wanted.enqueue_wanted()
+
+
+@shared_task(name=scheduling.AUDIT_ACCOUNT)
+def audit_account(account_id: int) -> None:
+    """Compare one mailbox of an account with the upstream by checksum."""
+    audit.audit_account(account_id)
+
+
+@shared_task(name="sync.tasks.enqueue_due_audits")
+def enqueue_due_audits() -> None:
+    """Enqueue the accounts of which a mailbox is to be audited; beat calls this twice a minute."""
+    audit.enqueue_due_audits()

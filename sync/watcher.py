@@ -1,16 +1,13 @@
-"""The watcher: one idling connection per account, on INBOX; asks for a sync when the upstream speaks.
+"""The watcher: connections that listen to upstreams, thousands in one process, each account's by its lease.
 
-It changes nothing itself. What it misses is found by the periodic sync.
+It asks for a sync of what an upstream speaks of, and fetches the bytes that clients wait for. What it misses is found
+by the periodic sync.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import secrets
-import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -19,38 +16,38 @@ from typing import Any
 
 from django.db import Error as DatabaseError
 
-from mailcache.errors import SealBroken
-from mailcache.models import MailboxRole
+from mailcache import wakeup
 from mailcache.services.leases import RENEW_SECONDS
-from sync import scheduling
-from sync.backoff import account_delay
-from sync.connection import credentials_of, endpoint_of
+from mailcache.services.wanted import accounts_wanting
+from sync.connection import new_holder
 from sync.database_calls import DatabaseCalls
-from sync.holder import WatchLeases
-from sync.models import Checkpoint
-from sync.upstream.aio import AsyncClient
-from sync.upstream.endpoint import Credentials, Deadlines, Endpoint
-from sync.upstream.errors import AuthFailed, NotOffered, UpstreamError
-from sync.upstream.values import SelectedMailbox
+from sync.fetching_wanted import enqueue_fetch
+from sync.holder import Held, WatchLeases
+from sync.upstream.endpoint import Deadlines
+from sync.watch_account import AccountWatch
+from sync.watch_connections import WatchConnections
+from sync.watch_context import WatchContext
+from sync.watch_pace import LOGINS_PER_SECOND, LoginPace
+from sync.watch_requests import SyncRequests
 
 logger = logging.getLogger(__name__)
 
-_INBOX = b"INBOX"
 _RELOAD_SECONDS = 5.0
-# Servers speak in bursts: one sync covers what comes within this time.
-_BURST_SECONDS = 0.1
-# Only a connection that lasted proves that the next failure is a new one (field notes, section 3: EmailEngine).
-_SETTLED_SECONDS = 300.0
-_HOPELESS_SECONDS = 3600.0
+_SLOW_CALLS = 4
+# Behind the wake-ups; the index that it reads is empty while nobody waits.
+_WANTS_SECONDS = 1.0
+_CLOCK_SECONDS = 5.0
+# More than any event loop is held up, less than it takes a router to forget a connection.
+_CLOCK_JUMP_SECONDS = 20.0
+# An account that has no connection left for being watched.
+_ASIDE_SECONDS = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where and as whom an account is watched; another value means another connection."""
-
-    account_id: int
-    endpoint: Endpoint
-    credentials: Credentials
+@dataclass(slots=True)
+class _Watched:
+    held: Held
+    watch: AccountWatch
+    task: asyncio.Task[None]
 
 
 class Watcher:
@@ -61,29 +58,56 @@ class Watcher:
         *,
         deadlines: Deadlines | None = None,
         reload_seconds: float = _RELOAD_SECONDS,
+        logins_per_second: float = LOGINS_PER_SECOND,
         rng: Random | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._deadlines = deadlines or Deadlines()
+        self.holder = new_holder()
         self._reload_seconds = reload_seconds
-        self._rng = rng or Random()  # noqa: S311 - jitter, not a secret
-        self._clock = clock
+        self._wall_clock = wall_clock
         self._database = DatabaseCalls()
-        self._leases = WatchLeases(f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}")
-        self._watched: dict[Target, asyncio.Task[None]] = {}
+        self._slow = DatabaseCalls(_SLOW_CALLS)
+        self._leases = WatchLeases(self.holder)
+        self._requests = SyncRequests(self._database)
+        self._connections = WatchConnections(
+            self.holder,
+            database=self._database,
+            slow=self._slow,
+            pace=LoginPace(logins_per_second),
+            deadlines=deadlines or Deadlines(),
+        )
+        self._context = WatchContext(
+            self._database,
+            self._slow,
+            self._connections,
+            self._requests,
+            rng or Random(),  # noqa: S311 - jitter, not a secret
+            self._cannot_watch,
+        )
+        self._watched: dict[int, _Watched] = {}
+        self._aside: set[int] = set()
+        self._somebody_wants = asyncio.Event()
         self.reloads = 0
-        self.listening: set[int] = set()
+
+    @property
+    def listening(self) -> set[int]:
         """Accounts whose upstream is being listened to now."""
-        self._opened: dict[tuple[object, ...], Target] = {}
-        self._spoke: dict[int, bool] = {}
-        self._anybody_spoke = asyncio.Event()
+        return {account_id for account_id, _ in self._context.listening}
+
+    @property
+    def listening_to(self) -> set[tuple[int, bytes]]:
+        """The same with the mailbox of each connection."""
+        return set(self._context.listening)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch; returns after ``stop`` was set and every connection closed."""
         chores: list[asyncio.Task[Any]] = [
             asyncio.create_task(self._every(self._reload_seconds, self._reload)),
             asyncio.create_task(self._every(RENEW_SECONDS, self._renew)),
-            asyncio.create_task(self._ask_for_syncs()),
+            asyncio.create_task(self._requests.run()),
+            asyncio.create_task(self._every(0.0, self._look_for_wants)),
+            asyncio.create_task(self._listen_for_wants()),
+            asyncio.create_task(self._watch_the_clock()),
             asyncio.create_task(stop.wait()),
         ]
         try:
@@ -91,9 +115,11 @@ class Watcher:
             for chore in done:
                 chore.result()
         finally:
-            await _cancel([*chores, *self._watched.values()])
-            await self._release_all()
+            self._connections.stop()
+            await _cancel([*chores, *(watched.task for watched in self._watched.values())])
+            await self._leave()
             self._database.close()
+            self._slow.close()
 
     async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -101,108 +127,82 @@ class Watcher:
                 await chore()
             except DatabaseError as error:
                 logger.warning("watcher: PostgreSQL: %s", error)
+                await asyncio.sleep(_WANTS_SECONDS)
             await asyncio.sleep(seconds)
 
     async def _reload(self) -> None:
-        targets = set(await self._database.call(self._targets))
-        await self._forget([target for target, task in self._watched.items() if target not in targets or task.done()])
-        for target in targets - self._watched.keys():
-            self._watched[target] = asyncio.create_task(self._watch(target), name=f"watch-{target.account_id}")
+        for account_id in list(self._aside):
+            self._aside.discard(account_id)
+            await self._database.call(self._leases.set_aside, account_id, _ASIDE_SECONDS)
+        held = await self._database.call(self._leases.take)
+        ended = [
+            account_id
+            for account_id, watched in self._watched.items()
+            if held.get(account_id) != watched.held or watched.task.done()
+        ]
+        await self._forget(ended)
+        for account_id in held.keys() - self._watched.keys():
+            self._watched[account_id] = self._begin(held[account_id])
         self.reloads += 1
 
-    def _targets(self) -> list[Target]:
-        """Return what is to be watched; secrets are opened only where something has changed."""
-        targets: dict[tuple[object, ...], Target] = {}
-        for account in self._leases.take():
-            key = (
-                account.pk,
-                account.username,
-                account.auth_method,
-                bytes(account.sealed_secret),
-                endpoint_of(account),
-            )
-            try:
-                targets[key] = self._opened.get(key) or Target(
-                    account.pk, endpoint_of(account), credentials_of(account)
-                )
-            except SealBroken as error:
-                logger.warning("account %s is not watched: %s", account.pk, error)
-        self._opened = targets
-        return list(targets.values())
+    def _begin(self, held: Held) -> _Watched:
+        watch = AccountWatch(self._context, held.fence, host=str(held.settings[0]))
+        task = asyncio.create_task(watch.run(), name=f"watch-{watch.account_id}")
+        return _Watched(held, watch, task)
 
     async def _renew(self) -> None:
-        await self._database.call(self._leases.renew)
-        held = set(self._leases.held())
-        await self._forget([target for target in self._watched if target.account_id not in held])
+        try:
+            await self._database.call(self._leases.renew)
+            await self._connections.renew()
+        finally:
+            self._leases.drop_unless_renewed()
+            await self._forget(self._watched.keys() - set(self._leases.held()))
 
-    async def _forget(self, targets: list[Target]) -> None:
-        tasks = [self._watched.pop(target) for target in targets]
-        await _cancel(tasks)
+    async def _forget(self, account_ids: Sequence[int] | set[int]) -> None:
+        await _cancel([self._watched.pop(account_id).task for account_id in account_ids])
 
-    async def _release_all(self) -> None:
-        with contextlib.suppress(DatabaseError):  # they expire by themselves
-            await self._database.call(lambda: self._leases.release(list(self._leases.held())))
+    async def _leave(self) -> None:
+        try:
+            await self._database.call(self._leases.leave)
+            await self._connections.close()
+        except DatabaseError as error:
+            logger.warning("watcher: its leases are left to expire: %s", error)
 
-    async def _watch(self, target: Target) -> None:
-        failures = 0
+    def _cannot_watch(self, account_id: int) -> None:
+        self._aside.add(account_id)
+
+    async def _listen_for_wants(self) -> None:
+        async for account_id in wakeup.listen_for_wants():
+            if account_id in self._watched:
+                self._watched[account_id].watch.want()
+            else:
+                self._somebody_wants.set()
+
+    async def _look_for_wants(self) -> None:
+        """Notice wants that no wake-up told of, and those for which nobody answers."""
+        try:
+            async with asyncio.timeout(_WANTS_SECONDS):
+                await self._somebody_wants.wait()
+        except TimeoutError:
+            pass
+        self._somebody_wants.clear()
+        for account_id, holder in (await self._database.call(accounts_wanting)).items():
+            if account_id in self._watched:
+                self._watched[account_id].watch.want()
+            elif holder is None:
+                await self._database.call(enqueue_fetch, account_id)
+
+    async def _watch_the_clock(self) -> None:
+        """Notice that the machine slept, or was moved: its connections may be dead without knowing."""
+        loop = asyncio.get_running_loop()
         while True:
-            began = self._clock()
-            try:
-                await self._idle(target, after_failure=failures > 0)
-            except NotOffered:
-                logger.info("account %s: its upstream offers no IDLE; it is synced periodically", target.account_id)
-                await asyncio.sleep(_HOPELESS_SECONDS)
-            except AuthFailed as error:
-                logger.warning("account %s: %s", target.account_id, error)
-                # The sync notes it in the account, which ends the watching until the credentials change.
-                self._speak(target.account_id, full=True)
-                await asyncio.sleep(_HOPELESS_SECONDS)
-            except UpstreamError as error:
-                logger.info("account %s: the watching connection ended: %s", target.account_id, error)
-            failures = 1 if self._clock() - began > _SETTLED_SECONDS else failures + 1
-            await asyncio.sleep(account_delay(failures, self._rng).total_seconds())
-
-    async def _idle(self, target: Target, *, after_failure: bool) -> None:
-        async with await AsyncClient.connect(target.endpoint, target.credentials, self._deadlines) as client:
-            selected = await client.examine(_INBOX)
-            if after_failure:
-                # While nobody listened anything may have happened, in any mailbox.
-                self._speak(target.account_id, full=True)
-            elif await self._database.call(_has_changed, target.account_id, selected):
-                self._speak(target.account_id)
-            self.listening.add(target.account_id)
-            try:
-                async for _ in client.idle():
-                    self._speak(target.account_id)
-            finally:
-                self.listening.discard(target.account_id)
-
-    def _speak(self, account_id: int, *, full: bool = False) -> None:
-        self._spoke[account_id] = full or self._spoke.get(account_id, False)
-        self._anybody_spoke.set()
-
-    async def _ask_for_syncs(self) -> None:
-        while True:
-            await self._anybody_spoke.wait()
-            await asyncio.sleep(_BURST_SECONDS)
-            self._anybody_spoke.clear()
-            spoke, self._spoke = self._spoke, {}
-            for account_id, full in spoke.items():
-                request = scheduling.request_sync if full else scheduling.request_inbox_sync
-                try:
-                    await self._database.call(request, account_id=account_id)
-                except DatabaseError as error:
-                    logger.warning("account %s: cannot ask for a sync: %s", account_id, error)
-                    self._speak(account_id, full=full)
-
-
-def _has_changed(account_id: int, selected: SelectedMailbox) -> bool:
-    checkpoint = Checkpoint.objects.filter(account_id=account_id, mailbox__role=MailboxRole.INBOX).first()
-    return checkpoint is None or (checkpoint.uidvalidity, checkpoint.uidnext, checkpoint.exists) != (
-        selected.uidvalidity,
-        selected.uidnext,
-        selected.exists,
-    )
+            before = self._wall_clock() - loop.time()
+            await asyncio.sleep(_CLOCK_SECONDS)
+            jump = self._wall_clock() - loop.time() - before
+            if abs(jump) > _CLOCK_JUMP_SECONDS:
+                logger.warning("watcher: the clock jumped by %.0f s; looking whether connections are alive", jump)
+                for watched in self._watched.values():
+                    watched.watch.probe()
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import F
 
 from mailcache.flags import FlagSet
 from mailcache.mime.parsed import parse_message
@@ -65,9 +67,20 @@ def make_mailboxes(fence: Fence, *names: str) -> list[Mailbox]:
     return [found[name] for name in names or ("INBOX",)]
 
 
-def skeleton_row(uid: int, *flags: str, size: int = 100) -> SkeletonRow:
+def let_time_pass(account: Account, since_missed: timedelta) -> None:
+    """Make mailboxes that LIST did not name have been missing for longer."""
+    missing = Mailbox.objects.filter(account=account, missed_since__isnull=False)
+    missing.update(missed_since=F("missed_since") - since_missed)
+
+
+def skeleton_row(uid: int, *flags: str, size: int = 100, upstream_id: str = "", message_id: str = "") -> SkeletonRow:
     """Return what the skeleton pass learns of one message."""
-    return SkeletonRow(uid, FlagSet.parse(flags), INTERNAL_DATE, size)
+    return SkeletonRow(uid, FlagSet.parse(flags), INTERNAL_DATE, size, upstream_id, message_id)
+
+
+def row_of(uid: int, body: bytes, *flags: str) -> SkeletonRow:
+    """Return what the skeleton pass learns of a message with these bytes, its Message-ID included."""
+    return skeleton_row(uid, *flags, size=len(body), message_id=parse_message(body).message_id or "")
 
 
 def add_skeleton(fence: Fence, mailbox: Mailbox, rows: Sequence[SkeletonRow]) -> int:

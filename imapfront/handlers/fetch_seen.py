@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from imapfront.session import Session
 from imapfront.wire.commands import Fetch
-from mailcache.flags import FlagChange, FlagSet, StoreMode, SystemFlag
+from mailcache.flags import FlagSet, FlagStore, StoreMode, SystemFlag
 from mailcache.services.flags import store_flags
 from mailcache.wire.number_set import NumberSet
 
-_SEEN = FlagChange(StoreMode.ADD, FlagSet(SystemFlag.SEEN))
+_SEEN = FlagStore(StoreMode.ADD, FlagSet(SystemFlag.SEEN))
 
 
 async def mark_seen(session: Session, command: Fetch, uids: Iterable[int]) -> frozenset[int]:
@@ -32,7 +32,7 @@ async def mark_seen(session: Session, command: Fetch, uids: Iterable[int]) -> fr
         user_id=session.user.user_id,
         mailbox_id=selected.shared.id,
         uids=NumberSet.from_numbers(unseen),
-        change=_SEEN,
+        store=_SEEN,
     )
     await session.refresh()
     return frozenset(result.changed)

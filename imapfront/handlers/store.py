@@ -27,7 +27,7 @@ async def run_store(session: Session, command: Store) -> Answer:
         user_id=session.user.user_id,
         mailbox_id=selected.shared.id,
         uids=uids,
-        change=command.change,
+        store=command.store,
         unchanged_since=command.unchanged_since,
     )
     await session.refresh()

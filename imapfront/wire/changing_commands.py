@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from imapfront.wire.commands import Command
-from mailcache.flags import FlagChange, FlagSet
+from mailcache.flags import FlagSet, FlagStore
 from mailcache.wire.framing import Literal
 from mailcache.wire.number_set import SequenceSet
 
@@ -16,7 +16,7 @@ class Store(Command):
     """STORE and UID STORE; ``unchanged_since`` spares messages that changed after that modseq (RFC 7162 3.1.3)."""
 
     numbers: SequenceSet
-    change: FlagChange
+    store: FlagStore
     silent: bool = False
     unchanged_since: int | None = None
     uid: bool = False

@@ -21,7 +21,7 @@ from imapfront.wire.changing_commands import (
 from imapfront.wire.commands import Command
 from imapfront.wire.parse_list import mailbox_name
 from imapfront.wire.parse_search import parse_sequence_set
-from mailcache.flags import MAX_KEYWORDS, SYSTEM_FLAG_NAMES, FlagChange, FlagSet, StoreMode, is_keyword
+from mailcache.flags import MAX_KEYWORDS, SYSTEM_FLAG_NAMES, FlagSet, FlagStore, StoreMode, is_keyword
 from mailcache.wire.dates import parse_date_time
 from mailcache.wire.scanner import Scanner, WireError
 
@@ -46,8 +46,8 @@ def parse_store(scanner: Scanner, *, uid: bool) -> Store:
         scanner.fail("FLAGS")
     scanner.space()
     flags = _flag_list(scanner) if scanner.peek() == b"(" else _bare_flags(scanner)
-    change = FlagChange(_MODES[item[1]], flags)
-    return Store(numbers, change, silent=item[2] is not None, unchanged_since=unchanged_since, uid=uid)
+    store = FlagStore(_MODES[item[1]], flags)
+    return Store(numbers, store, silent=item[2] is not None, unchanged_since=unchanged_since, uid=uid)
 
 
 def modifier(scanner: Scanner, name: bytes) -> int:

@@ -9,6 +9,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
 from django.utils.html import format_html
@@ -16,13 +17,17 @@ from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 
 from imapped_site import operations
-from imapped_site.admin.account_forms import UPSTREAM_FIELDS, AccountAddForm, AccountChangeForm
+from imapped_site.admin.account_forms import POLICY_FIELDS, UPSTREAM_FIELDS, AccountAddForm, AccountChangeForm
 from imapped_site.admin.account_sign_in import SignInPages
 from imapped_site.admin.base import operator_of
+from imapped_site.admin.parked import parked_page_of, retry_from_form, shown
+from imapped_site.mutation_words import read_queue
 from imapped_site.sync_status import AccountStatus, read_mailbox_progress, read_status, read_statuses
-from imapped_site.units import decimal, octets
+from imapped_site.units import decimal, octets, span
+from imapped_site.upstream_facts import read_upstream_facts
 from imapped_site.upstream_test import try_upstream
 from mailcache.models import OAUTH_METHODS, Account
+from mailcache.services.policies import Policies
 
 _TESTED_AT_ONCE = 10
 
@@ -34,7 +39,7 @@ class AccountAdmin(SignInPages):
     form = AccountChangeForm
     add_form = AccountAddForm
     change_form_template = "admin/mailcache/account/change_form.html"
-    list_display = ("address", "user", "shown_state", "messages", "to_fetch", "last_synced", "next_sync")
+    list_display = ("address", "user", "shown_state", "messages", "to_fetch", "parked", "lag", "next_sync")
     list_select_related = ("user",)
     list_filter = ("state", "sync_paused")
     search_fields = ("address", "display_name", "username", "host", "user__email")
@@ -59,7 +64,12 @@ class AccountAdmin(SignInPages):
     def get_fieldsets(self, request: HttpRequest, obj: Account | None = None) -> Any:
         whose = ("user", "address", "display_name")
         server = ("host", ("port", "tls_mode"), "auth_method", "username", "secret")
-        return (("Account", {"fields": whose}), ("Upstream server", {"fields": server}))
+        policies = (("body_policy", "body_days"), "daily_bytes", "connection_limit", "profile", "quota_bytes")
+        return (
+            ("Account", {"fields": whose}),
+            ("Upstream server", {"fields": server}),
+            ("What is fetched, and how", {"fields": policies}),
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Account | None = None) -> tuple[str, ...]:
         return ("user", "address") if obj else ()
@@ -69,11 +79,13 @@ class AccountAdmin(SignInPages):
         by, values = operator_of(request), form.cleaned_data
         if not change:
             names = ("user", "address", "display_name", *UPSTREAM_FIELDS)
-            created = operations.add_account(by=by, **{name: values[name] for name in names})
+            created = operations.add_account(by=by, **{name: values[name] for name in names}, policies=Policies.of(obj))
             obj.pk, obj._state.adding = created.pk, False  # noqa: SLF001 - Django's documented Model._state
             return
         if set(form.changed_data) & set(UPSTREAM_FIELDS):
             operations.change_upstream(by=by, account=obj, secret=values["secret"])
+        if set(form.changed_data) & set(POLICY_FIELDS):
+            operations.change_policies(by=by, account=obj, policies=Policies.of(obj))
         if "display_name" in form.changed_data:
             operations.set_display_name(by=by, account=obj, display_name=values["display_name"])
 
@@ -106,10 +118,16 @@ class AccountAdmin(SignInPages):
         status = _status(account)
         return f"{decimal(status.bodies_waiting)} ({octets(status.bytes_waiting)})" if status.bodies_waiting else "-"
 
-    @admin.display(description="last synced", ordering="last_synced_at")
-    def last_synced(self, account: Account) -> str:
-        """How long ago the account was in step."""
-        return _status(account).last_synced
+    @admin.display(description="parked")
+    def parked(self, account: Account) -> str | SafeString:
+        """Messages that could not be fetched."""
+        number = _status(account).bodies_parked
+        return format_html('<a href="{}">{}</a>', self.row_url(account, "parked"), decimal(number)) if number else "-"
+
+    @admin.display(description="lag", ordering="-last_synced_at")
+    def lag(self, account: Account) -> str:
+        """For how long the account has not been known to be in step."""
+        return span(_status(account).lag_seconds)
 
     @admin.display(description="next sync", ordering="next_sync_at")
     def next_sync(self, account: Account) -> str:
@@ -122,16 +140,20 @@ class AccountAdmin(SignInPages):
     ) -> HttpResponse:
         """Show the account below its progress."""
         account = self.get_object(request, object_id)
-        context = self._progress(account) if account else {}
+        context = {**self._progress(account), "upstream": read_upstream_facts(account)} if account else {}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
 
     def get_urls(self) -> list[URLPattern]:
         return [
             self.row_path("progress", "progress", never_cache(self.progress_panel)),
+            self.row_path("parked", "parked", self.parked_page),
+            self.button_path("forget-latches", "forget_latches", self.press_forget_latches),
             self.button_path("test", "test", self.press_test),
             self.button_path("sync", "sync", self.press_sync),
             self.button_path("pause", "pause", self.press_pause),
             self.button_path("resume", "resume", self.press_resume),
+            self.button_path("pause-replay", "pause_replay", self.press_pause_replay),
+            self.button_path("resume-replay", "resume_replay", self.press_resume_replay),
             *self.sign_in_urls(),
             *super().get_urls(),
         ]
@@ -145,7 +167,30 @@ class AccountAdmin(SignInPages):
             "uses_oauth": account.auth_method in OAUTH_METHODS,
             "status": read_status(account),
             "mailboxes": read_mailbox_progress(account),
+            "queue": read_queue(account),
         }
+
+    def parked_page(self, request: HttpRequest, account: Account) -> HttpResponse:
+        """Show the account's parked messages, and fetch those again that were posted."""
+        if request.method == "POST":
+            count = retry_from_form(request, account)
+            self.message_user(request, f"{decimal(count)} messages will be fetched again.")
+            return redirect(self.row_url(account, "parked"))
+        page = parked_page_of(account, request.GET.get("p", "1"))
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": account,
+            "title": f"Parked messages of {account}",
+            "page": page,
+            "messages_shown": shown(page),
+        }
+        return TemplateResponse(request, "admin/mailcache/account/parked.html", context)
+
+    def press_forget_latches(self, request: HttpRequest, account: Account) -> str:
+        """Let refused capabilities be tried again."""
+        operations.forget_latches(by=operator_of(request), account=account)
+        return f"What {account.host} refused will be tried again with the next connection."
 
     def press_test(self, request: HttpRequest, account: Account) -> str:
         """Log in upstream and tell what is there."""
@@ -165,6 +210,16 @@ class AccountAdmin(SignInPages):
         """Resume syncing."""
         operations.resume_sync(by=operator_of(request), account=account)
         return f"Syncing {account} goes on."
+
+    def press_pause_replay(self, request: HttpRequest, account: Account) -> str:
+        """Keep local changes here."""
+        operations.pause_replay(by=operator_of(request), account=account, paused=True)
+        return f"Changes of {account} stay here for now. Clients can go on changing mail."
+
+    def press_resume_replay(self, request: HttpRequest, account: Account) -> str:
+        """Send local changes upstream again."""
+        operations.pause_replay(by=operator_of(request), account=account, paused=False)
+        return f"Changes of {account} go upstream again."
 
     @admin.action(description=f"Test connection (of the first {_TESTED_AT_ONCE} selected)")
     def test_selected(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:

@@ -87,12 +87,16 @@ class OperatorAdmin(_ModelAdmin[_Row]):
         """Return the URL of a page of one row."""
         return reverse(self.url_name(name), args=[row.pk])
 
+    def may_press(self, request: HttpRequest, row: _Row) -> bool:
+        """Tell whether somebody may use the further pages and the buttons of a row."""
+        return self.has_change_permission(request, row)
+
     def row_path(self, route: str, name: str, view: Callable[..., HttpResponse]) -> URLPattern:
-        """Return the pattern of a further page of one row, ``view(request, row)``, for those who may change the row."""
+        """Return the pattern of a further page of one row, ``view(request, row)``, for those who may press there."""
 
         def guarded(request: HttpRequest, object_id: str) -> HttpResponse:
             row = self.get_object(request, object_id)
-            if row is None or not self.has_change_permission(request, row):
+            if row is None or not self.may_press(request, row):
                 raise Http404
             return view(request, row)
 
@@ -126,9 +130,9 @@ class OperatorAdmin(_ModelAdmin[_Row]):
 
 
 class ReadOnlyAdmin(OperatorAdmin[_Row]):
-    """A page that is looked at only."""
+    """A page whose rows are not edited. There is nothing to select them for unless it names actions."""
 
-    actions = None
+    actions: tuple[str, ...] | None = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -1,14 +1,21 @@
-"""Mutations: local changes on their way upstream, and what keeps them from getting there."""
+"""Mutations: local changes on their way upstream, what keeps them from getting there, and the ways out."""
 
 from __future__ import annotations
 
-from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from collections import defaultdict
+from collections.abc import Callable
 
-from imapped_site.admin.base import ReadOnlyAdmin
-from mailcache.flags import FlagSet
-from mailcache.models import Mutation
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from imapped_site import operations
+from imapped_site.admin.base import ReadOnlyAdmin, operator_of
+from imapped_site.mutation_words import describe
+from imapped_site.units import decimal
+from mailcache.errors import MailcacheError
+from mailcache.models import Account, Mutation
 
 
 @admin.register(Mutation)
@@ -19,24 +26,52 @@ class MutationAdmin(ReadOnlyAdmin[Mutation]):
     list_filter = ("state", "kind")
     search_fields = ("account__address", "mailbox__name", "last_error")
     ordering = ("pk",)
+    actions = ("retry_selected", "drop_selected")
     fields = (
-        "kind", "account", "mailbox", "message_uid", "change", "state", "attempts", "next_try_at", "last_error",
-        "created_at",
+        "kind", "account", "mailbox", "target", "message_uid", "change", "state", "attempts", "next_try_at",
+        "last_error", "depends_on", "created_at",
     )  # fmt: skip
     readonly_fields = ("message_uid", "change")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Mutation]:
-        rows = super().get_queryset(request).select_related("account", "mailbox", "message")
+        rows = super().get_queryset(request).select_related("account", "mailbox", "target", "message")
         return rows.defer("account__sealed_secret")
 
     @admin.display(description="UID")
     def message_uid(self, mutation: Mutation) -> str:
-        """The UID of the message that it changes."""
+        """The UID of the message that it concerns."""
         return "-" if mutation.message is None else str(mutation.message.uid)
 
     @admin.display
     def change(self, mutation: Mutation) -> str:
-        """The flags that it adds and removes."""
-        added = FlagSet.of(mutation.add_flags, mutation.add_keywords).render().decode()
-        removed = FlagSet.of(mutation.remove_flags, mutation.remove_keywords).render().decode()
-        return " ".join(f"{sign}({flags})" for sign, flags in (("+", added), ("-", removed)) if flags) or "-"
+        """What it does."""
+        return describe(mutation)
+
+    @admin.action(description="Retry parked changes", permissions=["view"])
+    def retry_selected(self, request: HttpRequest, mutations: QuerySet[Mutation]) -> None:
+        """Have them tried again, at once."""
+        self._for_each_account(request, mutations, operations.retry_mutations, "{} parked changes are tried again.")
+
+    @admin.action(description="Drop changes, and undo them here", permissions=["view"])
+    def drop_selected(self, request: HttpRequest, mutations: QuerySet[Mutation]) -> HttpResponse | None:
+        """Give up on them, after asking once more."""
+        if "confirmed" not in request.POST:
+            context = {**self.admin_site.each_context(request), "opts": self.opts, "mutations": mutations}
+            context["title"] = "Drop these changes?"
+            return TemplateResponse(request, "admin/mailcache/mutation/drop.html", context)
+        self._for_each_account(request, mutations, operations.drop_mutations, "{} changes were dropped.")
+        return None
+
+    def _for_each_account(
+        self, request: HttpRequest, mutations: QuerySet[Mutation], work: Callable[..., int], told: str
+    ) -> None:
+        by_account: dict[Account, list[int]] = defaultdict(list)
+        for mutation in mutations:
+            by_account[mutation.account].append(mutation.pk)
+        count = 0
+        for account, ids in by_account.items():
+            try:
+                count += work(by=operator_of(request), account=account, ids=ids)
+            except MailcacheError as error:
+                self.message_user(request, f"{account}: {error}", messages.ERROR)
+        self.message_user(request, told.format(decimal(count)), messages.SUCCESS)

@@ -30,11 +30,11 @@ class SyncRunAdmin(ReadOnlyAdmin[SyncRun]):
     """Each run with its counts, heartbeat and outcome; newest first."""
 
     list_display = ("started_at", "account", "shown_outcome", "duration", "done", "bodies_remaining", "reason")
-    list_filter = ("outcome", "kind", "started_at")
+    list_filter = ("outcome", "cause", "kind", "started_at")
     search_fields = ("account__address", "reason")
     ordering = ("-started_at", "-pk")
     fieldsets = (
-        (None, {"fields": ("account", "kind", "shown_outcome", "reason")}),
+        (None, {"fields": ("account", "kind", "shown_outcome", "cause", "reason")}),
         ("Time", {"fields": ("started_at", "heartbeat", "finished_at", "duration", "slices")}),
         (
             "Here",

@@ -77,4 +77,10 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     # A message that waited this long has been followed by another one.
     "enqueue due replays": {"task": "sync.tasks.enqueue_due_replays", "schedule": 1.0, "options": {"expires": 1.0}},
     "enqueue due syncs": {"task": "sync.tasks.enqueue_due_syncs", "schedule": 5.0, "options": {"expires": 5.0}},
+    "enqueue wanted": {"task": "sync.tasks.urgent.enqueue_wanted", "schedule": 2.0, "options": {"expires": 2.0}},
+    "enqueue due audits": {
+        "task": "sync.tasks.enqueue_due_audits",
+        "schedule": 30.0,
+        "options": {"expires": 30.0},
+    },
 }

@@ -42,6 +42,7 @@ class ParsedHeader:
     envelope: bytes
     envelope_utf8: bytes
     listing_headers: bytes | None
+    message_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def parse_message(data: Buffer) -> ParsedMessage:
         bodystructure_utf8=bodystructure if bodystructure.isascii() else render_bodystructure(root, utf8=True),
         sections=SectionTable.of(root).pack(),
         listing_headers=header.listing_headers,
-        message_id=first_message_id(values.get(b"message-id")),
+        message_id=header.message_id,
         in_reply_to=first_message_id(values.get(b"in-reply-to")),
         references=all_message_ids(values.get(b"references")),
         subject=subject,
@@ -124,6 +125,7 @@ def _render_header(fields: Sequence[Field]) -> ParsedHeader:
         envelope=envelope,
         envelope_utf8=envelope if envelope.isascii() else render_envelope_utf8(fields),
         listing_headers=_listing_headers(fields),
+        message_id=first_message_id(first_values(fields).get(b"message-id")),
     )
 
 

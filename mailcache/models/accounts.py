@@ -85,6 +85,9 @@ class Account(models.Model):
         default=0, editable=False, help_text="Failed runs in a row; sets the next delay."
     )
     next_sync_at = models.DateTimeField(default=timezone.now, editable=False)
+    next_audit_at = models.DateTimeField(
+        default=timezone.now, editable=False, help_text="When one of its mailboxes is next compared by checksum."
+    )
     last_synced_at = models.DateTimeField(null=True, editable=False)
     sync_paused = models.BooleanField(default=False)
     replay_paused = models.BooleanField(default=False)
@@ -154,7 +157,10 @@ class Account(models.Model):
             models.CheckConstraint(condition=models.Q(body_policy__in=BodyPolicy.values), name="account_body_policy"),
             models.CheckConstraint(condition=models.Q(used_bytes__gte=0), name="account_used_bytes_positive"),
         ]
-        indexes = [models.Index(fields=["next_sync_at"], name="account_next_sync")]
+        indexes = [
+            models.Index(fields=["next_sync_at"], name="account_next_sync"),
+            models.Index(fields=["next_audit_at"], name="account_next_audit"),
+        ]
 
     def __str__(self) -> str:
         return self.address

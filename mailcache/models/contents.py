@@ -75,6 +75,13 @@ class Content(models.Model):
     defects = ArrayField(models.TextField(), default=list)
     created_at = models.DateTimeField(default=timezone.now)
 
+    # Of the message that had these bytes last. They outlive it, so that it is known again in another mailbox.
+    emailid = models.CharField(max_length=64, db_default="", editable=False)
+    internal_date = models.DateTimeField(null=True, editable=False)
+    upstream_size = models.BigIntegerField(
+        null=True, editable=False, help_text="RFC822.SIZE as the upstream says it, where that is not the size."
+    )
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["account", "sha256"], name="content_sha256_unique"),
@@ -86,6 +93,12 @@ class Content(models.Model):
             models.CheckConstraint(
                 condition=models.Q(size__gte=0, offset__gte=0, header_size__gte=0), name="content_sizes_positive"
             ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["account", "message_id"], name="content_message_id", condition=~models.Q(message_id="")
+            ),
+            models.Index(fields=["account", "emailid"], name="content_emailid", condition=~models.Q(emailid="")),
         ]
 
     def __str__(self) -> str:

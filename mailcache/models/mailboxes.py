@@ -68,9 +68,13 @@ class Mailbox(models.Model):
         editable=False,
         help_text="The X-GM-LABELS label whose messages this mailbox shows; they live in another mailbox upstream.",
     )
+    personal = models.BooleanField(
+        default=True, editable=False, help_text="Not in the namespace of another user, nor in a shared one (RFC 2342)."
+    )
     missed_lists = models.PositiveSmallIntegerField(
         default=0, editable=False, help_text="Complete LIST answers in a row that did not name this mailbox."
     )
+    missed_since = models.DateTimeField(null=True, editable=False, help_text="When the first of them came.")
     deleted_at = models.DateTimeField(
         null=True, editable=False, help_text="Deleted by a client; the row stays until the upstream has deleted it too."
     )

@@ -22,8 +22,10 @@ _FROM = """
       AND mailbox.deleted_at IS NULL
 """
 # The mailbox of refused messages is there for as long as there are any.
-_SHOWN = f"AND (mailbox.name <> '{RECOVERED}' OR mailbox.messages > 0)"
-_LIST = f"SELECT {_COLUMNS} {_FROM} {_SHOWN} ORDER BY account.id, mailbox.name"
+_LIST = f"""
+    SELECT {_COLUMNS} {_FROM} AND (mailbox.name <> '{RECOVERED}' OR mailbox.messages > 0)
+    ORDER BY account.id, mailbox.name
+"""
 _FIND = f"SELECT {_COLUMNS} {_FROM} AND mailbox.name = %(name)s"
 
 _OWNERS = """

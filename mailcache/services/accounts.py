@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -14,6 +15,7 @@ from mailcache.models import OAUTH_METHODS, Account, AccountState, AuthMethod, O
 from mailcache.services import leases
 from mailcache.services.leases import Fence
 from mailcache.services.sealed_secrets import open_secret, seal_secret
+from mailcache.signals import announce_mutations
 
 _LARGEST_PORT = 65_535
 _SIGN_IN = "sign in at the provider: nobody has yet"
@@ -102,6 +104,14 @@ def change_upstream(
 def pause_sync(*, account_id: int, paused: bool) -> None:
     """Stop or resume syncing an account; a running slice ends at its next checkpoint."""
     Account.objects.filter(pk=account_id).update(sync_paused=paused, next_sync_at=timezone.now())
+
+
+@transaction.atomic
+def pause_replay(*, account_id: int, paused: bool) -> None:
+    """Stop or resume sending local changes upstream; they are accepted and kept all the same."""
+    Account.objects.filter(pk=account_id).update(replay_paused=paused)
+    if not paused:
+        transaction.on_commit(partial(announce_mutations, account_id))
 
 
 @transaction.atomic

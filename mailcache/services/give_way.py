@@ -100,7 +100,7 @@ class GivingWay:
     def _hand_on_flags(self, flags: dict[int, FlagSet]) -> dict[int, tuple[FlagSet, FlagSet]]:
         """Change the flags of those that stay as clients changed them in those that go."""
         account_id = self._locked.account_id
-        deltas = pending_deltas(account_id=account_id, message_ids=list(self._heirs))
+        deltas = pending_deltas(account_id=account_id, owners={one: one for one in self._heirs})
         changes: dict[int, tuple[FlagSet, FlagSet]] = {}
         for loser, delta in deltas.items():
             heir = self._heirs[loser]

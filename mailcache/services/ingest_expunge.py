@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from django.db import transaction
 
 from mailcache.flags import FlagSet
-from mailcache.journal import lock_mailbox, write_change
+from mailcache.journal import LockedMailbox, write_change
 from mailcache.services import leases
 from mailcache.services.leases import Fence
+from mailcache.services.mailbox_locks import Locks, with_locks
+from mailcache.services.overlay import let_go_of
 from mailcache.services.rows import count_expunged, execute, fetch_all
 from mailcache.wire.number_set import NumberSet
 
@@ -26,20 +29,43 @@ _STALE = """
     ORDER BY id LIMIT %(limit)s
 """
 
+_OWN = """
+    SELECT id FROM mailcache_remote WHERE account_id = %(account)s AND mailbox_id = %(mailbox)s
+    ORDER BY id LIMIT %(limit)s
+"""
+
+_SHOWN_IN = """
+    SELECT DISTINCT mailbox_id FROM mailcache_message WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)
+"""
+
 _MESSAGES = """
     DELETE FROM mailcache_message WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)
-    RETURNING id, uid, flags, size
+    RETURNING mailbox_id, id, uid, flags, size, content_id
+"""
+
+# What was recognised as a copy was moved: the message that it is a copy of is gone.
+_MOVED = """
+    DELETE FROM mailcache_listing AS listing USING mailcache_message AS message
+    WHERE listing.account_id = %(account)s AND listing.remote_id = message.remote_id
+      AND message.account_id = %(account)s AND message.content_id = ANY(%(contents)s)
 """
 
 # Content stays: it may be another message's too, and the collector decides when its bytes may go.
 _REST = """
-    WITH mutation AS (
-        DELETE FROM mailcache_mutation WHERE account_id = %(account)s AND message_id = ANY(%(messages)s)
-    ), listing AS (
+    WITH listing AS (
         DELETE FROM mailcache_listing WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)
     )
     DELETE FROM mailcache_remote WHERE account_id = %(account)s AND id = ANY(%(remotes)s)
 """
+
+
+class _Gone(NamedTuple):
+    mailbox_id: int
+    message_id: int
+    uid: int
+    flags: int
+    size: int
+    content_id: int | None
 
 
 @transaction.atomic
@@ -57,18 +83,37 @@ def remove_other_uidvalidities(*, fence: Fence, mailbox_id: int, uidvalidity: in
     return _remove(mailbox_id, _STALE, {"mailbox": mailbox_id, "uidvalidity": uidvalidity, "limit": limit})
 
 
+def remove_own_messages(*, mailbox_id: int, limit: int) -> int:
+    """Remove at most ``limit`` messages that have their Remote in this mailbox, in the caller's transaction."""
+    return _remove(mailbox_id, _OWN, {"mailbox": mailbox_id, "limit": limit})
+
+
 def _remove(mailbox_id: int, which: str, parameters: dict[str, Any]) -> int:
-    locked = lock_mailbox(mailbox_id)
-    remotes = [remote for (remote,) in fetch_all(which, {**parameters, "account": locked.account_id})]
+    return with_locks([mailbox_id], partial(_remove_remotes, mailbox_id, which, parameters))
+
+
+def _remove_remotes(mailbox_id: int, which: str, parameters: dict[str, Any], locks: Locks) -> int:
+    """Remove Remotes with their messages, in all mailboxes that show these."""
+    account_id = locks[mailbox_id].account_id
+    remotes = [remote for (remote,) in fetch_all(which, {**parameters, "account": account_id})]
     if not remotes:
         return 0
-    gone = fetch_all(_MESSAGES, {"account": locked.account_id, "remotes": remotes})
-    messages = [message_id for message_id, _, _, _ in gone]
-    execute(_REST, {"account": locked.account_id, "remotes": remotes, "messages": messages})
-    if gone:
-        write_change(
-            locked,
-            expunged=NumberSet.from_numbers(uid for _, uid, _, _ in gone),
-            counters=count_expunged([FlagSet.of(flags) for _, _, flags, _ in gone], (size for *_, size in gone)),
-        )
+    where = {"account": account_id, "remotes": remotes}
+    locks.require([shown_in for (shown_in,) in fetch_all(_SHOWN_IN, where)])
+    let_go_of(account_id=account_id, remote_ids=remotes)
+    gone = [_Gone(*row) for row in fetch_all(_MESSAGES, where)]
+    execute(_REST, where)
+    contents = [message.content_id for message in gone if message.content_id is not None]
+    if contents:
+        execute(_MOVED, {"account": account_id, "contents": contents})
+    for shown_in in {message.mailbox_id for message in gone}:
+        _tell(locks[shown_in], [message for message in gone if message.mailbox_id == shown_in])
     return len(remotes)
+
+
+def _tell(locked: LockedMailbox, gone: Sequence[_Gone]) -> None:
+    write_change(
+        locked,
+        expunged=NumberSet.from_numbers(message.uid for message in gone),
+        counters=count_expunged([FlagSet.of(message.flags) for message in gone], [message.size for message in gone]),
+    )

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.db import transaction
 
 from mailcache.flags import FlagDelta, FlagSet
-from mailcache.journal import LockedMailbox, lock_mailbox, write_change
+from mailcache.journal import LockedMailbox
 from mailcache.services import leases
 from mailcache.services.leases import Fence
-from mailcache.services.message_flags import pending_deltas, write_message_flags
-from mailcache.services.rows import count_changed, execute, fetch_all, keyword_column
-from mailcache.wire.number_set import NumberSet
+from mailcache.services.mailbox_locks import Locks, with_locks
+from mailcache.services.message_flags import FlagChange, change_flags, pending_deltas
+from mailcache.services.rows import execute, fetch_all, keyword_column
 
 _READ = """
     SELECT remote.id, remote.uid, remote.flags, remote.keywords,
-           message.id, message.uid, message.flags, message.keywords
+           message.id, message.mailbox_id, message.uid, message.flags, message.keywords
     FROM mailcache_remote AS remote
-    JOIN mailcache_message AS message ON message.remote_id = remote.id AND message.mailbox_id = remote.mailbox_id
+    JOIN mailcache_message AS message ON message.remote_id = remote.id AND message.account_id = remote.account_id
     WHERE remote.account_id = %(account)s AND remote.mailbox_id = %(mailbox)s
       AND remote.uidvalidity = %(uidvalidity)s AND remote.uid = ANY(%(uids)s)
 """
@@ -37,34 +38,38 @@ class _Row(NamedTuple):
     upstream_uid: int
     agreed: FlagSet
     message_id: int
+    mailbox_id: int
     uid: int
     shown: FlagSet
 
 
 @transaction.atomic
 def apply_upstream_flags(*, fence: Fence, mailbox_id: int, uidvalidity: int, flags: Mapping[int, FlagSet]) -> int:
-    """Take over flags by upstream UID; returns how many messages changed for clients.
+    """Take over flags by upstream UID; returns how many messages changed for clients, each once.
 
     The upstream's flags become the ones last agreed. What clients changed and replay has not settled lies on top of
-    them, so a change made here is never undone by a read of the upstream.
+    them, so a change made here is never undone by a read of the upstream. All mailboxes that show a message change in
+    this transaction.
     """
     leases.check(fence)
-    locked = lock_mailbox(mailbox_id)
+    return with_locks([mailbox_id], partial(_apply, mailbox_id, uidvalidity, flags))
+
+
+def _apply(mailbox_id: int, uidvalidity: int, flags: Mapping[int, FlagSet], locks: Locks) -> int:
+    locked = locks[mailbox_id]
     rows = _read(locked, uidvalidity, flags.keys())
-    _agree(locked, {row.remote_id: flags[row.upstream_uid] for row in rows if row.agreed != flags[row.upstream_uid]})
-    overlay = pending_deltas(account_id=locked.account_id, message_ids=[row.message_id for row in rows])
-    changes: dict[int, tuple[FlagSet, FlagSet]] = {}
-    written: dict[int, FlagSet] = {}
+    overlay = pending_deltas(account_id=locked.account_id, owners={row.message_id: row.remote_id for row in rows})
+    changes: dict[int, FlagChange] = {}
+    changed: set[int] = set()
     for row in rows:
-        now = overlay.get(row.message_id, FlagDelta()).apply(flags[row.upstream_uid])
+        now = overlay.get(row.remote_id, FlagDelta()).apply(flags[row.upstream_uid])
         if now != row.shown:
-            changes[row.uid] = (row.shown, now)
-            written[row.message_id] = now
-    if not changes:
-        return 0
-    write_message_flags(account_id=locked.account_id, modseq=locked.modseq, flags=written)
-    write_change(locked, changed=NumberSet.from_numbers(changes), counters=count_changed(changes.values()))
-    return len(changes)
+            changes[row.message_id] = FlagChange(row.message_id, row.mailbox_id, row.uid, row.shown, now)
+            changed.add(row.remote_id)
+    locks.require({change.mailbox_id for change in changes.values()})
+    _agree(locked, {row.remote_id: flags[row.upstream_uid] for row in rows if row.agreed != flags[row.upstream_uid]})
+    change_flags(locks, changes.values())
+    return len(changed)
 
 
 def _read(locked: LockedMailbox, uidvalidity: int, uids: Collection[int]) -> list[_Row]:
@@ -75,10 +80,8 @@ def _read(locked: LockedMailbox, uidvalidity: int, uids: Collection[int]) -> lis
         "uids": list(uids),
     }
     return [
-        _Row(remote_id, upstream_uid, FlagSet.of(agreed, agreed_keywords), message_id, uid, FlagSet.of(shown, keywords))
-        for remote_id, upstream_uid, agreed, agreed_keywords, message_id, uid, shown, keywords in fetch_all(
-            _READ, parameters
-        )
+        _Row(row[0], row[1], FlagSet.of(row[2], row[3]), row[4], row[5], row[6], FlagSet.of(row[7], row[8]))
+        for row in fetch_all(_READ, parameters)
     ]
 
 

@@ -15,9 +15,11 @@ from mailcache.services.rows import execute
 _ADD = """
     UPDATE mailcache_listing AS listing
     SET header = input.header, envelope = input.envelope, envelope_utf8 = input.envelope_utf8,
-        listing_headers = input.listing_headers
+        listing_headers = input.listing_headers,
+        message_id = COALESCE(NULLIF(input.message_id, ''), listing.message_id)
     FROM unnest(%(remotes)s::bigint[], %(headers)s::bytea[], %(envelopes)s::bytea[], %(envelopes_utf8)s::bytea[],
-                %(listing_headers)s::bytea[]) AS input (remote_id, header, envelope, envelope_utf8, listing_headers)
+                %(listing_headers)s::bytea[], %(message_ids)s::text[])
+         AS input (remote_id, header, envelope, envelope_utf8, listing_headers, message_id)
     WHERE listing.account_id = %(account)s AND listing.remote_id = input.remote_id
 """
 
@@ -42,6 +44,7 @@ def add_headers(*, fence: Fence, rows: Sequence[HeaderRow]) -> int:
         "envelopes": [row.parsed.envelope for row in rows],
         "envelopes_utf8": [differing(row.parsed.envelope_utf8, row.parsed.envelope) for row in rows],
         "listing_headers": [row.parsed.listing_headers for row in rows],
+        "message_ids": [row.parsed.message_id or "" for row in rows],
     }
     return execute(_ADD, parameters)
 

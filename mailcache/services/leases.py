@@ -6,6 +6,7 @@ held it before fails its next ``check`` and can do no harm.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,28 @@ _CHECK = """
     SELECT 1 FROM mailcache_lease
     WHERE account_id = %(account)s AND kind = %(kind)s AND generation = %(generation)s AND holder = %(holder)s
     FOR SHARE
+"""
+
+# The same for many accounts of one holder. In the order of accounts, so that two holders cannot block each other.
+_ACQUIRE_ALL = """
+    INSERT INTO mailcache_lease AS lease (account_id, kind, holder, generation, expires_at)
+    SELECT account, %(kind)s, %(holder)s, 1, clock_timestamp() + make_interval(secs => %(seconds)s)
+    FROM unnest(%(accounts)s::bigint[]) AS account
+    ON CONFLICT (account_id, kind) DO UPDATE
+    SET holder = EXCLUDED.holder, generation = lease.generation + 1, expires_at = EXCLUDED.expires_at
+    WHERE lease.expires_at <= clock_timestamp()
+    RETURNING account_id, generation
+"""
+_RENEW_ALL = """
+    UPDATE mailcache_lease SET expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
+    WHERE id IN (
+        SELECT id FROM mailcache_lease WHERE kind = %(kind)s AND holder = %(holder)s ORDER BY id FOR NO KEY UPDATE
+    )
+    RETURNING account_id, generation
+"""
+_RELEASE_ALL = """
+    UPDATE mailcache_lease SET expires_at = clock_timestamp()
+    WHERE account_id = ANY(%(accounts)s) AND kind = %(kind)s AND holder = %(holder)s
 """
 
 
@@ -87,6 +110,26 @@ def check(fence: Fence) -> None:
     """Make the running transaction fail with ``LeaseLost`` unless the lease is still held; keeps it until COMMIT."""
     if not fetch_all(_CHECK, fence.parameters()):
         raise _lost(fence)
+
+
+def acquire_all(*, account_ids: Sequence[int], kind: LeaseKind, holder: str) -> list[Fence]:
+    """Take those of these accounts' leases that nobody holds."""
+    parameters = {"accounts": sorted(account_ids), "kind": kind.value, "holder": holder, "seconds": LEASE_SECONDS}
+    with transaction.atomic():
+        rows = fetch_all(_ACQUIRE_ALL, parameters)
+    return [Fence(account_id, kind, holder, generation) for account_id, generation in rows]
+
+
+def renew_all(*, kind: LeaseKind, holder: str) -> set[tuple[int, int]]:
+    """Extend all leases of a holder; returns account and generation of each that it still has."""
+    with transaction.atomic():
+        return set(fetch_all(_RENEW_ALL, {"kind": kind.value, "holder": holder, "seconds": LEASE_SECONDS}))
+
+
+def release_all(*, account_ids: Sequence[int], kind: LeaseKind, holder: str) -> None:
+    """Give back what a holder has of these leases."""
+    with transaction.atomic():
+        execute(_RELEASE_ALL, {"accounts": list(account_ids), "kind": kind.value, "holder": holder})
 
 
 def _lost(fence: Fence) -> LeaseLost:

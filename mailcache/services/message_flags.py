@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from mailcache.flags import FlagDelta, FlagSet
+from mailcache.journal import write_change
 from mailcache.models import MutationKind
-from mailcache.services.rows import execute, fetch_all, keyword_column
+from mailcache.services.mailbox_locks import Locks
+from mailcache.services.rows import count_changed, execute, fetch_all, keyword_column
+from mailcache.wire.number_set import NumberSet
 
 _PENDING = """
     SELECT message_id, add_flags, add_keywords, remove_flags, remove_keywords
@@ -23,14 +27,48 @@ _WRITE = """
 """
 
 
-def pending_deltas(*, account_id: int, message_ids: Sequence[int]) -> dict[int, FlagDelta]:
-    """Return, by message, what clients changed that no read of the upstream contains yet (the overlay)."""
-    parameters = {"account": account_id, "kind": MutationKind.STORE.value, "messages": list(message_ids)}
+def pending_deltas(*, account_id: int, owners: Mapping[int, int]) -> dict[int, FlagDelta]:
+    """Return what clients changed that no read of the upstream contains yet (the overlay).
+
+    ``owners`` names, by message, what its changes are collected for: messages that share a Remote share their changes.
+    """
+    parameters = {"account": account_id, "kind": MutationKind.STORE.value, "messages": list(owners)}
     deltas: dict[int, FlagDelta] = {}
     for message_id, add, add_keywords, remove, remove_keywords in fetch_all(_PENDING, parameters):
         delta = FlagDelta(add=FlagSet.of(add, add_keywords), remove=FlagSet.of(remove, remove_keywords))
-        deltas[message_id] = deltas.get(message_id, FlagDelta()).then(delta)
+        owner = owners[message_id]
+        deltas[owner] = deltas.get(owner, FlagDelta()).then(delta)
     return deltas
+
+
+@dataclass(frozen=True, slots=True)
+class FlagChange:
+    """A message (by row id), where clients see it, and its flags before and after."""
+
+    message_id: int
+    mailbox_id: int
+    uid: int
+    before: FlagSet
+    after: FlagSet
+
+
+def change_flags(locks: Locks, changes: Iterable[FlagChange]) -> None:
+    """Write changed flags of messages and the journal of their mailboxes, which are locked."""
+    by_mailbox: dict[int, list[FlagChange]] = {}
+    for change in changes:
+        by_mailbox.setdefault(change.mailbox_id, []).append(change)
+    for mailbox_id, group in by_mailbox.items():
+        locked = locks[mailbox_id]
+        write_message_flags(
+            account_id=locked.account_id,
+            modseq=locked.modseq,
+            flags={change.message_id: change.after for change in group},
+        )
+        write_change(
+            locked,
+            changed=NumberSet.from_numbers(change.uid for change in group),
+            counters=count_changed((change.before, change.after) for change in group),
+        )
 
 
 def write_message_flags(*, account_id: int, modseq: int, flags: Mapping[int, FlagSet]) -> None:

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from mailcache.errors import InvalidValue, NoSuchMailbox
 from mailcache.flags import FlagDelta
-from mailcache.journal import LockedMailbox, lock_mailbox, write_change
+from mailcache.journal import LockedMailbox, lock_mailboxes, write_change
 from mailcache.models import Mailbox, MutationKind
 from mailcache.services.expunge import delete_messages
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
@@ -82,8 +82,7 @@ def move_messages(*, user_id: int, mailbox_id: int, target_id: int, uids: Number
 
 
 def _lock_both(user_id: int, mailbox_id: int, target_id: int) -> tuple[LockedMailbox, LockedMailbox]:
-    """Lock source and target in the order that all transactions lock mailboxes in: by id."""
-    locked = {number: lock_mailbox(number, user_id=user_id) for number in sorted({mailbox_id, target_id})}
+    locked = lock_mailboxes({mailbox_id, target_id}, user_id=user_id)
     source, target = locked[mailbox_id], locked[target_id]
     if source.account_id != target.account_id:
         raise NoSuchMailbox("the mailbox belongs to another account")

@@ -13,6 +13,8 @@ class CheckpointQuerySet(models.QuerySet["Checkpoint"]):
     def wanted(self, now: datetime) -> CheckpointQuerySet:
         """Mailboxes that the upstream spoke of, that were not compared since, and that may be compared ``now``."""
         here = self.filter(mailbox__selectable=True, mailbox__upstream_name__isnull=False, mailbox__missed_lists=0)
+        # What a label mailbox shows is compared in All Mail.
+        here = here.filter(mailbox__label="")
         return here.filter(wanted_at__isnull=False, mailbox__sync_paused_reason="").exclude(retry_at__gt=now)
 
 
@@ -53,14 +55,15 @@ class Checkpoint(models.Model):
     gone_seen_at = models.DateTimeField(null=True)
     gone_confirmed = models.BooleanField(default=False, help_text="An operator said that the mass deletion is meant.")
     audited_at = models.DateTimeField(null=True, help_text="When the audit last compared checksums.")
-    audit_differences = models.PositiveIntegerField(default=0, help_text="Messages that differed then.")
+    audit_differences = models.PositiveIntegerField(default=0, help_text="How many audits found a difference.")
 
     objects = CheckpointQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["account", "mailbox"], name="checkpoint_mailbox_unique")]
         indexes = [
-            models.Index(fields=["wanted_at"], name="checkpoint_wanted", condition=models.Q(wanted_at__isnull=False))
+            models.Index(fields=["wanted_at"], name="checkpoint_wanted", condition=models.Q(wanted_at__isnull=False)),
+            models.Index(fields=["account"], name="checkpoint_differed", condition=models.Q(audit_differences__gt=0)),
         ]
 
     def __str__(self) -> str:

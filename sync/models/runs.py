@@ -30,6 +30,22 @@ class SyncOutcome(models.TextChoices):
     ABANDONED = "abandoned", "its worker vanished"
 
 
+class FailureCause(models.TextChoices):
+    """What made a run fail, in few enough words to count them by."""
+
+    NONE = "", "-"
+    NETWORK = "network", "network: no connection, or it broke"
+    TIMEOUT = "timeout", "no answer in time"
+    TLS = "tls", "TLS, or the certificate"
+    REFUSED = "refused", "the upstream wants no connection now"
+    AUTH = "auth", "credentials refused"
+    COMMAND = "command", "the upstream refused a command"
+    PROTOCOL = "protocol", "the upstream's answers make no sense"
+    INCOMPLETE = "incomplete", "the upstream leaves out what must be there"
+    SECRET = "secret", "the stored credentials cannot be opened"
+    INTERNAL = "internal", "a fault of imapped"
+
+
 class SyncRunQuerySet(models.QuerySet["SyncRun"]):
     """Named reads of runs."""
 
@@ -49,6 +65,7 @@ class SyncRun(models.Model):
     kind = models.CharField(max_length=10, choices=SyncKind)
     outcome = models.CharField(max_length=15, choices=SyncOutcome, default=SyncOutcome.RUNNING)
     reason = models.TextField(blank=True)
+    cause = models.CharField(max_length=10, choices=FailureCause, default=FailureCause.NONE, blank=True)
     started_at = models.DateTimeField(default=timezone.now)
     heartbeat_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
@@ -66,6 +83,9 @@ class SyncRun(models.Model):
     headers_added = models.BigIntegerField(default=0)
     bodies_added = models.BigIntegerField(default=0)
     bodies_parked = models.BigIntegerField(default=0)
+    sizes_corrected = models.BigIntegerField(
+        default=0, help_text="Messages that got a new UID because the upstream had announced a wrong size."
+    )
     commands = models.BigIntegerField(default=0, help_text="Commands sent to the upstream.")
     bytes_in = models.BigIntegerField(default=0, help_text="Octets received from the upstream.")
     bytes_out = models.BigIntegerField(default=0)
@@ -80,6 +100,7 @@ class SyncRun(models.Model):
             ),
             models.CheckConstraint(condition=models.Q(kind__in=SyncKind.values), name="syncrun_kind"),
             models.CheckConstraint(condition=models.Q(outcome__in=SyncOutcome.values), name="syncrun_outcome"),
+            models.CheckConstraint(condition=models.Q(cause__in=FailureCause.values), name="syncrun_cause"),
         ]
         indexes = [
             models.Index(fields=["account", "-started_at"], name="syncrun_latest"),

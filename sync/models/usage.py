@@ -19,6 +19,7 @@ class UpstreamUsage(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["account", "day", "kind"], name="upstreamusage_day_unique"),
         ]
+        indexes = [models.Index(fields=["day"], name="upstreamusage_day")]
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.account_id} on {self.day}"

@@ -110,7 +110,7 @@ def run_replay(
         if not upstream.reserve():
             return _make_way_for(account_id)
         turns.forget(account_id)
-        with stopping.at_work():
+        with stopping.ending_in_order():
             replay = _Slice(account, fence, connections, upstream, lane, rng)
             end = replay.run(seconds)
     except LeaseLost as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Max
 from django.utils import timezone
 
 from mailcache.models import Mailbox, MailboxRole
@@ -189,15 +189,47 @@ def checkpoint_of(*, fence: Fence, mailbox_id: int) -> Checkpoint:
 
 
 @transaction.atomic
-def want_inbox(*, account_id: int) -> bool:
-    """Note that the upstream spoke of INBOX; False while there is no INBOX here that could be compared."""
-    inbox = Mailbox.objects.mirrored(account_id).filter(role=MailboxRole.INBOX).first()
-    if inbox is None:
-        return False
-    Checkpoint.objects.update_or_create(
-        account_id=account_id, mailbox_id=inbox.pk, defaults={"wanted_at": timezone.now()}
+def want_filled(*, fence: Fence, mailbox_ids: Collection[int]) -> None:
+    """Have label mailboxes filled that showed no label before."""
+    leases.check(fence)
+    Checkpoint.objects.filter(account_id=fence.account_id, mailbox_id__in=mailbox_ids).update(full_wanted=True)
+
+
+@transaction.atomic
+def note_filled(*, fence: Fence, mailbox_id: int | None = None) -> None:
+    """Note that label mailboxes, or one of them, are as far as All Mail is: they are never compared themselves."""
+    leases.check(fence)
+    mailboxes = Mailbox.objects.mirrored(fence.account_id)
+    source = Checkpoint.objects.filter(account_id=fence.account_id, mailbox__role=MailboxRole.ALL)
+    labelled = mailboxes.exclude(label="") if mailbox_id is None else mailboxes.filter(pk=mailbox_id)
+    compared_at = source.aggregate(at=Max("compared_at"))["at"]
+    Checkpoint.objects.bulk_create(
+        [
+            Checkpoint(account_id=fence.account_id, mailbox_id=pk, compared_at=compared_at)
+            for pk in labelled.values_list("pk", flat=True)
+        ],
+        update_conflicts=True,
+        unique_fields=["account", "mailbox"],
+        update_fields=["compared_at", "full_wanted", "failures", "reason", "retry_at", "wanted_at"],
     )
-    return True
+
+
+@transaction.atomic
+def want_mailboxes(*, account_id: int, mailbox_ids: Collection[int]) -> int:
+    """Note that the upstream spoke of these mailboxes; returns how many of them can be compared.
+
+    What label mailboxes show is compared in All Mail.
+    """
+    mirrored = Mailbox.objects.mirrored(account_id)
+    asked = mirrored.filter(pk__in=mailbox_ids)
+    here = set(asked.filter(label="").values_list("pk", flat=True))
+    if asked.exclude(label="").exists():
+        here.update(mirrored.filter(role=MailboxRole.ALL).values_list("pk", flat=True))
+    wants = [Checkpoint(account_id=account_id, mailbox_id=pk, wanted_at=timezone.now()) for pk in sorted(here)]
+    Checkpoint.objects.bulk_create(
+        wants, update_conflicts=True, unique_fields=["account", "mailbox"], update_fields=["wanted_at"]
+    )
+    return len(wants)
 
 
 @transaction.atomic

@@ -18,7 +18,7 @@ from mailcache.models import Account, AccountState
 from mailcache.services import leases
 from mailcache.services.accounts import record_sync_failure, record_sync_success
 from mailcache.services.leases import Fence
-from sync.models import STALE_AFTER, SyncKind, SyncOutcome, SyncRun
+from sync.models import STALE_AFTER, FailureCause, SyncKind, SyncOutcome, SyncRun
 
 # Longer than the lease, so that whoever finds the account due can take it.
 CLAIM = timedelta(seconds=45)
@@ -37,6 +37,7 @@ class Counters:
     headers_added: int = 0
     bodies_added: int = 0
     bodies_parked: int = 0
+    sizes_corrected: int = 0
     commands: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
@@ -176,7 +177,14 @@ def complete_run(
 
 @transaction.atomic
 def fail_run(
-    *, fence: Fence, run: SyncRun, counters: Counters, state: AccountState, reason: str, next_sync_at: datetime
+    *,
+    fence: Fence,
+    run: SyncRun,
+    counters: Counters,
+    state: AccountState,
+    reason: str,
+    cause: FailureCause,
+    next_sync_at: datetime,
 ) -> None:
     """Note why the run failed and when the account is tried again.
 
@@ -184,6 +192,7 @@ def fail_run(
     ones.
     """
     leases.check(fence)
+    run.cause = cause
     _close(run, SyncOutcome.FAILED, reason, timezone.now(), counters)
     account = Account.objects.select_for_update(no_key=True).get(pk=run.account_id)
     asked = account.next_sync_at != run.claim
@@ -207,6 +216,7 @@ def _close(run: SyncRun, outcome: SyncOutcome, reason: str, now: datetime, count
     SyncRun.objects.filter(pk=run.pk).update(
         outcome=outcome,
         reason=run.reason,
+        cause=run.cause,
         finished_at=now,
         bodies_remaining=run.bodies_remaining,
         **(asdict(counters) if counters else {}),

@@ -127,6 +127,12 @@ def release_slot(slot: Slot) -> None:
     execute(_RELEASE, {"id": slot.id})
 
 
+@transaction.atomic
+def release_slots(*, holder: str) -> None:
+    """Give back all slots of a holder, after its connections were closed."""
+    execute("DELETE FROM sync_connectionslot WHERE holder = %(holder)s", {"holder": holder})
+
+
 def held_elsewhere(slot: Slot) -> int:
     """Return how many other slots the same account has now."""
     counts = fetch_all(

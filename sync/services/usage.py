@@ -45,6 +45,12 @@ def record_usage(*, account_id: int, day: date, by_command: Mapping[str, Command
     )
 
 
+@transaction.atomic
+def forget_usage(*, account_id: int, before: date) -> None:
+    """Drop what an account cost on days before this one."""
+    UpstreamUsage.objects.filter(account_id=account_id, day__lt=before).delete()
+
+
 def received_on(*, account_id: int, day: date) -> int:
     """Return the octets that an account received from its upstream on one day (UTC)."""
     rows = UpstreamUsage.objects.filter(account_id=account_id, day=day)

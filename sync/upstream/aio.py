@@ -13,6 +13,7 @@ from sync.upstream.client import ClientState
 from sync.upstream.endpoint import Credentials, Deadlines, Endpoint
 from sync.upstream.errors import CommandRefused, ConnectionPoisoned, NotOffered, UpstreamError
 from sync.upstream.protocol import fetch, idle, login, mailboxes, notify, search, selecting
+from sync.upstream.protocol.pipeline import second_of, together
 from sync.upstream.protocol.requests import StartTls, Steps
 from sync.upstream.protocol.session import Session
 from sync.upstream.values import (
@@ -93,6 +94,33 @@ class AsyncClient(ClientState):
     ) -> None:
         """Fetch ``items``, as ``BlockingClient.uid_fetch`` does; the callbacks must not block."""
         await self._run(fetch.uid_fetch(self._session, uids, items, on_message, open_sink))
+
+    async def uid_fetch_at_once(
+        self,
+        uids: Sequence[int],
+        items: bytes,
+        *,
+        examine: bytes | None = None,
+        on_message: OnMessage,
+        open_sink: OpenSink | None = None,
+    ) -> None:
+        """Fetch in one round trip: out of IDLE, or from the mailbox ``examine``, which is open afterwards.
+
+        That mailbox's UIDVALIDITY is known only when the messages have come. Where the profile says that the upstream
+        cannot take commands ahead, they are sent one after the other.
+        """
+        session = self._session
+        steps = fetch.uid_fetch(session, uids, items, on_message, open_sink)
+        if not session.profile.pipelines:
+            if examine is not None:
+                await self.examine(examine)
+            await self._run(steps)
+            return
+        if examine is not None:
+            steps = second_of(together(selecting.select(session, examine, read_only=True, resync=None), steps))
+        if session.idle_tag is not None:
+            steps = second_of(together(session.end_idle(), steps))
+        await self._run(steps)
 
     async def uid_fetch_set(
         self,

@@ -7,6 +7,7 @@ import socket
 import ssl
 from typing import cast
 
+from sync.signals import Signal
 from sync.upstream.endpoint import Deadlines, Endpoint
 from sync.upstream.errors import ConnectFailed, ConnectionLost, ProtocolViolation, TimedOut
 from sync.upstream.protocol.requests import Deadline, Pause, Receive, Request, Send, StartTls
@@ -28,12 +29,13 @@ class Wire(asyncio.Protocol):
         self._paused = False
         self._ended: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._writable = asyncio.Event()
+        self._writable = Signal()
         self._writable.set()
         self._deadline = Deadline("connect", 1.0, 1.0)
         self._expires = 0.0
         self._waits_until: float | None = None
         self._stopped = False
+        self._is_patient = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there."""
@@ -73,9 +75,10 @@ class Wire(asyncio.Protocol):
         self._waits_until = None if seconds is None else self._loop.time() + seconds
 
     def stop_waiting(self) -> None:
-        """Let patient waiting end now."""
+        """Let patient waiting end now, or the next one; other waiting is for an answer that will come."""
         self._stopped = True
-        self._wake()
+        if self._is_patient:
+            self._wake()
 
     def close(self) -> None:
         """Close at once; whoever waits for bytes is told."""
@@ -118,7 +121,11 @@ class Wire(asyncio.Protocol):
             if self._expires <= now:
                 return b""
             until = self._expires if self._waits_until is None else min(self._expires, self._waits_until)
-            await self._wait(until - now)
+            self._is_patient = True
+            try:
+                await self._wait(until - now)
+            finally:
+                self._is_patient = False
         return self._take()
 
     def _take(self) -> bytes:
@@ -158,12 +165,8 @@ class Wire(asyncio.Protocol):
         if self._ended is not None or self._transport is None:
             raise ConnectionLost(f"connection lost in {self._deadline.what}: {self._ended}") from self._ended
         self._transport.write(data)
-        if not self._writable.is_set():
-            try:
-                async with asyncio.timeout(self._deadline.inactivity):
-                    await self._writable.wait()
-            except TimeoutError:
-                raise TimedOut(f"the upstream takes no more bytes: {self._deadline.what}") from None
+        if not self._writable.is_set and not await self._writable.wait(self._deadline.inactivity):
+            raise TimedOut(f"the upstream takes no more bytes: {self._deadline.what}")
 
     async def _start_tls(self, request: StartTls) -> None:
         if self._chunks or self._transport is None:
@@ -171,7 +174,7 @@ class Wire(asyncio.Protocol):
         context = client_context(self._endpoint.ca_file)
         try:
             async with asyncio.timeout(request.seconds):
-                self._transport = await self._loop.start_tls(
+                transport = await self._loop.start_tls(
                     self._transport,
                     self,
                     context,
@@ -184,6 +187,11 @@ class Wire(asyncio.Protocol):
             raise tls_failed(error) from error
         except OSError as error:
             raise ConnectionLost(f"connection lost in the TLS handshake: {error}") from error
+        if transport is None:
+            raise ConnectionLost("connection lost in the TLS handshake")
+        self._transport = transport
+        # It has been checked, and names of hundreds of hosts would stay with each connection.
+        (transport.get_extra_info("peercert") or {}).clear()
 
 
 async def dial(endpoint: Endpoint, deadlines: Deadlines) -> Wire:

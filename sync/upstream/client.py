@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from sync.upstream.protocol.idle import take_pending
 from sync.upstream.protocol.session import Session
-from sync.upstream.values import SelectedMailbox, Statistics
+from sync.upstream.values import IdleEvent, SelectedMailbox, Statistics
 
 
 class ClientState:
@@ -43,6 +44,10 @@ class ClientState:
     def selected(self) -> SelectedMailbox | None:
         """The mailbox that is open."""
         return self._session.selected
+
+    def take_announced(self) -> list[IdleEvent]:
+        """Return what the upstream announced beside its answers since the last ``noop``, ``idle`` or call of this."""
+        return take_pending(self._session)
 
     @property
     def statistics(self) -> Statistics:

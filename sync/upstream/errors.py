@@ -96,8 +96,7 @@ class CommandRefused(UpstreamError):
     @property
     def retry_after(self) -> float | None:
         """Seconds to wait, where the upstream said so (Exchange does)."""
-        found = _BACKOFF.search(self.text)
-        return int(found[1]) / 1000 if found else None
+        return suggested_pause(self.text)
 
 
 class CommandNo(CommandRefused):
@@ -106,6 +105,12 @@ class CommandNo(CommandRefused):
 
 class CommandBad(CommandRefused):
     """The upstream did not understand or did not allow the command."""
+
+
+def suggested_pause(text: str) -> float | None:
+    """Return the seconds for which an upstream asks to be left alone (quirk 12), whatever it says so with."""
+    found = _BACKOFF.search(text)
+    return int(found[1]) / 1000 if found else None
 
 
 def refined_severity(code: str, text: str, severity: Severity) -> Severity:

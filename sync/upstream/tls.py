@@ -13,6 +13,8 @@ from sync.upstream.errors import Severity, TlsFailed
 def _context(ca_file: Path | None, _changed: float) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Sessions are never resumed, and a ticket would stay in memory for as long as a connection idles.
+    context.options |= ssl.OP_NO_TICKET
     if ca_file is not None:
         context.load_verify_locations(cafile=ca_file)
     return context

@@ -29,11 +29,11 @@ from tests.waiting import wait_until
 
 HOST = "127.0.0.1"
 PASSWORD = "downstream-secret-1"
-EVERYTHING = ("imap", "worker", "beat", "watch")
+EVERYTHING = ("imap", "worker", "slow", "beat", "watch")
 _START_SECONDS = 60.0
 _SYNC_SECONDS = 240.0
 # What a process writes when it is ready; the frontend shows it by listening.
-_READY = {"worker": "ready.", "beat": "beat: Starting"}
+_READY = {"worker": "ready.", "slow": "ready.", "beat": "beat: Starting"}
 
 
 class System:
@@ -62,6 +62,7 @@ class System:
             "HTTP_BIND": "off",
             "IMAP_WORKERS": "2",
             "SYNC_CONCURRENCY": "2",
+            "SYNC_SLOW_CONCURRENCY": "4",
             "PYTHONUNBUFFERED": "1",
             **({"UPSTREAM_CA_FILE": str(ca_file)} if ca_file else {}),
             **(settings or {}),

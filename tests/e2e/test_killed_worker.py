@@ -1,4 +1,4 @@
-"""SIGKILL of the real worker at twenty recorded commit points of a first sync, each resumed by the next worker."""
+"""SIGKILL of the real worker at recorded commit points of a first sync, each resumed by the next worker."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.corpus import CorpusMailbox, load_corpus, make_corpus
+from tests.e2e.crashes import all_points, resume, spread, start_worker, wait_for_death
 from tests.e2e.figures import Report
 from tests.e2e.mirror import Mirror, differences, imaplib_login, read_with_imaplib
 from tests.e2e.system import PASSWORD, System
@@ -22,10 +23,9 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.dovecot
 
 _OWNER = "owner@example.test"
-_POINTS = 20
+_POINTS = 12
 _ALL_POINTS = 10_000
 _MESSAGES = 100
-_INCLUDE = ("--include", "tests.fakes.crash_points", "--concurrency", "1")
 _STORED = """
     SELECT mailbox.upstream_name, remote.uid
     FROM mailcache_remote remote
@@ -33,13 +33,6 @@ _STORED = """
     JOIN mailcache_account account ON account.id = remote.account_id
     JOIN mailcache_message message ON message.remote_id = remote.id
     WHERE account.address = %s AND message.content_id IS NOT NULL
-"""
-# What thirty seconds would do: the lease and the connection slots of a worker that is gone end.
-_END_LEASES = """
-    WITH slots AS (DELETE FROM sync_connectionslot
-                   WHERE account_id = (SELECT id FROM mailcache_account WHERE address = %s))
-    UPDATE mailcache_lease SET expires_at = clock_timestamp()
-    WHERE account_id = (SELECT id FROM mailcache_account WHERE address = %s)
 """
 
 
@@ -57,10 +50,6 @@ class Victim:
     def begin(self) -> None:
         """Make the account known: its first sync begins. Beat does not run, so nobody else asks for one."""
         self.address = self._system.add_account(self._upstream, owner=_OWNER, port=self.proxy.port)
-
-    def ask_again(self) -> None:
-        """Ask for a sync."""
-        self._system.manage("force_sync", "--account-email", self.address)
 
     def stored(self) -> set[tuple[bytes, int]]:
         """Return upstream mailbox name and UID of the messages whose bytes are here."""
@@ -99,10 +88,6 @@ def control(tmp_path: Path) -> CrashControl:
     return CrashControl(tmp_path / "crash")
 
 
-def _start_worker(system: System, control: CrashControl) -> None:
-    system.start("worker", arguments=_INCLUDE, environment=control.environment)
-
-
 def _record(system: System, control: CrashControl, victim: Victim) -> list[str]:
     """Return the places of all commits of one undisturbed first sync."""
     control.record()
@@ -111,27 +96,15 @@ def _record(system: System, control: CrashControl, victim: Victim) -> list[str]:
     return control.stop_recording()
 
 
-def choose_points(places: list[str], wanted: int) -> list[CrashPoint]:
-    """Return crash points spread over a recorded sync: every place at least once, as far as ``wanted`` allows."""
-    counts: Counter[str] = Counter()
-    commits: list[tuple[str, int]] = []
-    for place in places:
-        counts[place] += 1
-        commits.append((place, counts[place]))
-    chosen = [next(commit for commit in commits if commit[0] == place) for place in counts][:wanted]
-    rest = [commit for commit in commits if commit not in chosen]
-    missing = wanted - len(chosen)
-    chosen += [rest[index * len(rest) // missing] for index in range(min(missing, len(rest)))]
-    chosen.sort(key=commits.index)
-    return [CrashPoint(place, number, after=bool(index % 2)) for index, (place, number) in enumerate(chosen)]
-
-
 def test_points_are_spread_over_a_recording() -> None:
     places = ["list", *["skeleton", "headers"] * 5, *["bodies"] * 10, "end"]
-    points = choose_points(places, 8)
-    assert {point.place for point in points} == set(places)
-    assert len(set(points)) == 8
-    assert [str(CrashPoint.parse(str(point))) for point in points] == [str(point) for point in points]
+    points = all_points(places)
+    assert len(set(points)) == 2 * len(places)
+    some = spread(points, 8)
+    assert {point.place for point in some} == set(places)
+    assert len(set(some)) == 8
+    assert spread(points, 1000) == points
+    assert [str(CrashPoint.parse(str(point))) for point in some] == [str(point) for point in some]
 
 
 @pytest.mark.prove
@@ -140,9 +113,9 @@ def test_every_interrupted_sync_ends_as_an_undisturbed_one(
     system: System, control: CrashControl, dovecot: Dovecot, corpus: tuple[CorpusMailbox, ...], report_figure: Report
 ) -> None:
     reference = Victim(system, dovecot, corpus)
-    _start_worker(system, control)
+    start_worker(system, control)
     places = _record(system, control, reference)
-    points = choose_points(places, min(len(places), scaled(_POINTS, full=_ALL_POINTS)))
+    points = spread(all_points(places), scaled(_POINTS, full=_ALL_POINTS))
     assert len(points) >= _POINTS
     expected = reference.mirror()
     assert sum(map(len, expected.values())) == _MESSAGES
@@ -153,8 +126,7 @@ def test_every_interrupted_sync_ends_as_an_undisturbed_one(
     for point in points:
         victim = Victim(system, dovecot, corpus)
         stored = _crash(system, control, victim, point)
-        _start_worker(system, control)
-        _resume(system, victim)
+        resume(system, control, victim.address)
         repeated = _check(victim, point, stored, expected)
         outcomes.append(
             f"{point}: same end state, nothing stored was fetched twice, {repeated} in flight fetched again"
@@ -171,11 +143,11 @@ def test_a_killed_worker_is_replaced_without_help(
 ) -> None:
     """No operator, no hand on the clock: the lease ends, beat finds the account due, another worker goes on."""
     system.start("beat")
-    _start_worker(system, control)
+    start_worker(system, control)
     victim = Victim(system, dovecot, corpus)
     _crash(system, control, victim, CrashPoint("sync/body_store.py:_store_small", 2, after=True))
     began = time.monotonic()
-    _start_worker(system, control)
+    start_worker(system, control)
     system.wait_in_step(victim.address, timeout=150)
     report_figure(f"in step {time.monotonic() - began:.0f} s after the next worker started")
     with_all = victim.mirror()
@@ -187,19 +159,10 @@ def _crash(system: System, control: CrashControl, victim: Victim, point: CrashPo
     """Have the worker die at ``point``; returns the messages stored by then, and how often each had been fetched."""
     control.arm(point)
     victim.begin()
-    wait_until(lambda: not system.process("worker").alive(), 120)
-    system.kill("worker")
-    assert control.disarm(), f"the worker died before {point}"
+    wait_for_death(system, control, point)
     wait_until(lambda: not victim.proxy.connections())
     fetched = victim.fetched()
     return {message: fetched[message] for message in victim.stored()}
-
-
-def _resume(system: System, victim: Victim) -> None:
-    since = system.now()
-    system.query(_END_LEASES, victim.address, victim.address)
-    victim.ask_again()
-    system.wait_in_step(victim.address, since=since)
 
 
 def _check(victim: Victim, point: CrashPoint, stored: dict[tuple[bytes, int], int], expected: Mirror) -> int:

@@ -58,7 +58,7 @@ class Frontend:
         write_self_signed(self.certificate, key, hostnames=["localhost", HOST], now=datetime.now(UTC))
         database = str(connection.settings_dict["NAME"])
         environment = os.environ | {
-            "DATABASE_URL": _with_database(os.environ["DATABASE_URL"], database),
+            "DATABASE_URL": with_database(os.environ["DATABASE_URL"], database),
             "DATA_DIR": str(settings.DATA_DIR),
             "IMAP_PLAINTEXT_BIND": f"{HOST}:{self.plain_port}",
             "IMAP_TLS_BIND": f"{HOST}:{self.tls_port}",
@@ -110,7 +110,8 @@ class Frontend:
             return False
 
 
-def _with_database(url: str, database: str) -> str:
+def with_database(url: str, database: str) -> str:
+    """Return the URL of another database of the same server."""
     head, _, tail = url.partition("://")
     location, slash, rest = tail.partition("/")
     _, question, options = rest.partition("?")

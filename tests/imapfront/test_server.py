@@ -61,7 +61,7 @@ def test_idle_tells_what_happens_as_it_happens(client: RawClient, mirrored: Mirr
     mirrored.add({3: message_bytes()})
     assert client.until(b"* 3 EXISTS")
     store_flags(
-        user_id=mirrored.user.pk, mailbox_id=mirrored.inbox.pk, uids=NumberSet.from_numbers([2]), change=adding("x")
+        user_id=mirrored.user.pk, mailbox_id=mirrored.inbox.pk, uids=NumberSet.from_numbers([2]), store=adding("x")
     )
     assert client.until(b"* 2 FETCH")[-1] == b"* 2 FETCH (UID 2 FLAGS (x \\Recent))"
     remove_messages(fence=mirrored.fence, mailbox_id=mirrored.inbox.pk, uidvalidity=UIDVALIDITY, uids=[1])

@@ -14,12 +14,12 @@ from mailcache.models import Account, AccountState, AuditEvent, Listing, TlsMode
 from mailcache.services import accounts, leases, users
 from mailcache.services.sealed_secrets import open_secret
 from tests.builders import SECRET, add_skeleton, make_account, make_fence, make_mailboxes, make_user, skeleton_row
-from tests.imapped_site.consoles import make_operator
+from tests.imapped_site.consoles import make_operator, policy_fields
 
 pytestmark = pytest.mark.django_db
 
 LIST = "admin:mailcache_account_changelist"
-SERVER = {"host": "imap.example.test", "port": "993", "tls_mode": "tls", "auth_method": "login"}
+SERVER = {"host": "imap.example.test", "port": "993", "tls_mode": "tls", "auth_method": "login"} | policy_fields()
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ class TestChange:
         account = make_account()
         form = {
             "host": account.host, "port": account.port, "tls_mode": account.tls_mode,
-            "auth_method": account.auth_method, "username": account.username, "secret": "",
+            "auth_method": account.auth_method, "username": account.username, "secret": "", **policy_fields(),
         }  # fmt: skip
         operator.post(page(account), form)
         assert not AuditEvent.objects.filter(action__startswith="account.").exists()

@@ -52,7 +52,7 @@ def mail() -> None:
         add_skeleton(fence, inbox, [skeleton_row(1, size=len(body))])
         add_bodies(fence, inbox, {1: body})
         change = adding("\\Seen", "$Label")
-        store_flags(user_id=account.user_id, mailbox_id=inbox.pk, uids=NumberSet.from_numbers([1]), change=change)
+        store_flags(user_id=account.user_id, mailbox_id=inbox.pk, uids=NumberSet.from_numbers([1]), store=change)
         SyncRun.objects.create(account=account, kind=SyncKind.FULL, messages_added=7)
         record_event(action="account.pause", actor="x", user_id=account.user_id, account_id=account.pk)
 

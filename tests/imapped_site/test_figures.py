@@ -14,7 +14,16 @@ from mailcache.models import Account, AccountState, Listing
 from mailcache.services import accounts
 from mailcache.services.flags import store_flags
 from mailcache.wire.number_set import NumberSet
-from sync.models import STALE_AFTER, SyncKind, SyncOutcome, SyncRun
+from sync.models import (
+    STALE_AFTER,
+    Checkpoint,
+    ConnectionSlot,
+    FailureCause,
+    Purpose,
+    SyncKind,
+    SyncOutcome,
+    SyncRun,
+)
 from tests.builders import add_skeleton, make_account, make_fence, make_mailboxes, skeleton_row
 from tests.mailcache.deltas import adding
 
@@ -51,9 +60,9 @@ def test_mail_and_queues(django_assert_max_num_queries: DjangoAssertNumQueries) 
         user_id=account.user_id,
         mailbox_id=inbox.pk,
         uids=NumberSet.from_numbers([1, 2]),
-        change=adding("\\Seen"),
+        store=adding("\\Seen"),
     )
-    with django_assert_max_num_queries(11):
+    with django_assert_max_num_queries(16):
         figures = read_figures()
     assert (figures.mailboxes, figures.messages, figures.message_bytes) == (1, 3, 30)
     assert dict(figures.waiting) == {"body": 3, "header": 2, "wanted_body": 1}
@@ -74,3 +83,38 @@ def test_runs() -> None:
     counted = {outcome: number for outcome, number in figures.runs if number}
     assert counted == {"running": 1, "completed": 1}
     assert figures.stale_runs == 1
+
+
+def test_failures_by_cause() -> None:
+    now = timezone.now()
+    for cause, began in (
+        (FailureCause.TIMEOUT, now),
+        (FailureCause.TIMEOUT, now),
+        (FailureCause.AUTH, now),
+        (FailureCause.TLS, now - timedelta(days=2)),
+    ):
+        SyncRun.objects.create(
+            account=make_account(), kind=SyncKind.FULL, outcome=SyncOutcome.FAILED, cause=cause,
+            started_at=began, finished_at=began,
+        )  # fmt: skip
+    failures = dict(read_figures().failures)
+    assert {cause: number for cause, number in failures.items() if number} == {"timeout": 2, "auth": 1}
+    assert set(failures) == set(FailureCause.values) - {""}
+
+
+def test_what_upstreams_make_difficult() -> None:
+    account = make_account()
+    fence = make_fence(account)
+    inbox = make_mailboxes(fence)[0]
+    add_skeleton(fence, inbox, [skeleton_row(uid) for uid in (1, 2, 3)])
+    Listing.objects.filter(uid__lte=2).update(parked_reason="NO")
+    Checkpoint.objects.create(account=account, mailbox=inbox, audit_differences=4)
+    now = timezone.now()
+    Account.objects.update(slow_until=now + timedelta(minutes=5))
+    for purpose, lasts in ((Purpose.WATCH, 30), (Purpose.SYNC, 30), (Purpose.SYNC, -1)):
+        ConnectionSlot.objects.create(
+            account=account, host="h", purpose=purpose, holder="w", expires_at=now + timedelta(seconds=lasts)
+        )
+    figures = read_figures()
+    assert (figures.parked_messages, figures.audit_differences, figures.slow_accounts) == (2, 4, 1)
+    assert dict(figures.connections) == {"watch": 1, "sync": 1, "bodies": 0, "replay": 0}

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import urllib.request
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 from prometheus_client import CollectorRegistry, generate_latest
 
+from imapped_site.distributions import Distribution, Distributions
 from imapped_site.figures import Figures
-from imapped_site.metrics import DatabaseCollector, listen_for_metrics
+from imapped_site.metrics import (
+    SOURCES,
+    DatabaseCollector,
+    Source,
+    distribution_families,
+    figure_families,
+    listen_for_metrics,
+)
+from sync.models import SyncKind, SyncRun, UpstreamUsage
+from tests.builders import make_account
 
 FIGURES = Figures(
     accounts=(("active", 3), ("failing", 1)),
@@ -23,7 +36,12 @@ FIGURES = Figures(
     mutations=(("pending", 2),),
     oldest_mutation_seconds=1.5,
     runs=(("success", 4),),
+    failures=(("timeout", 6),),
     stale_runs=0,
+    parked_messages=8,
+    audit_differences=9,
+    connections=(("watch", 3),),
+    slow_accounts=1,
 )
 
 
@@ -36,6 +54,10 @@ class Clock:
         return self.now
 
 
+def source(read: Callable[[], Figures]) -> Source[Figures]:
+    return Source(read, figure_families, 10)
+
+
 def expose(collector: DatabaseCollector) -> str:
     registry = CollectorRegistry()
     registry.register(collector)
@@ -43,7 +65,7 @@ def expose(collector: DatabaseCollector) -> str:
 
 
 def test_figures_become_metrics() -> None:
-    text = expose(DatabaseCollector(lambda: FIGURES, Clock(), 10))
+    text = expose(DatabaseCollector([source(lambda: FIGURES)], Clock()))
     for line in (
         "imapped_database_up 1.0",
         'imapped_accounts{state="failing"} 1.0',
@@ -51,14 +73,51 @@ def test_figures_become_metrics() -> None:
         'imapped_fetch_waiting{part="body"} 700.0',
         "imapped_mutation_oldest_seconds 1.5",
         'imapped_sync_runs_last_day{outcome="success"} 4.0',
+        'imapped_sync_failures_last_day{cause="timeout"} 6.0',
+        "imapped_parked_messages 8.0",
+        "imapped_audit_differences_total 9.0",
+        'imapped_upstream_connections{purpose="watch"} 3.0',
+        "imapped_accounts_slow 1.0",
     ):
         assert line in text.splitlines()
+
+
+def test_distributions_become_histograms_and_counters() -> None:
+    spread = Distribution((1.0, 60.0), (2, 1, 1), 300.0)
+    found = Distributions(
+        lags=spread, durations={"full": spread}, commands={"UID FETCH": spread}, bytes={"UID FETCH": spread},
+        account_commands=spread, account_bytes=spread,
+    )  # fmt: skip
+    text = expose(DatabaseCollector([Source(lambda: found, distribution_families, 60)], Clock()))
+    for line in (
+        "# TYPE imapped_lag_seconds histogram",
+        'imapped_lag_seconds_bucket{le="60.0"} 3.0',
+        'imapped_lag_seconds_bucket{le="+Inf"} 4.0',
+        "imapped_lag_seconds_count 4.0",
+        "imapped_lag_seconds_sum 300.0",
+        'imapped_sync_run_seconds_bucket{kind="full",le="1.0"} 2.0',
+        'imapped_upstream_kind_bytes_bucket{kind="UID FETCH",le="60.0"} 3.0',
+        'imapped_upstream_account_commands_bucket{le="+Inf"} 4.0',
+        'imapped_upstream_commands_total{kind="UID FETCH"} 300.0',
+    ):
+        assert line in text.splitlines()
+
+
+@pytest.mark.django_db
+def test_no_series_names_an_account() -> None:
+    account = make_account()
+    UpstreamUsage.objects.create(account=account, day=timezone.now().date(), kind="IDLE", commands=3)
+    SyncRun.objects.create(account=account, kind=SyncKind.FULL)
+    text = expose(DatabaseCollector(SOURCES, Clock()))
+    assert 'imapped_upstream_commands_total{kind="IDLE"} 3.0' in text
+    labels = set(re.findall(r'(\w+)="', text))
+    assert labels == {"state", "part", "outcome", "cause", "purpose", "kind", "le"}
 
 
 def test_figures_are_kept_for_a_while() -> None:
     clock = Clock()
     numbers = iter(range(100))
-    collector = DatabaseCollector(lambda: replace(FIGURES, messages=next(numbers)), clock, 10)
+    collector = DatabaseCollector([source(lambda: replace(FIGURES, messages=next(numbers)))], clock)
     assert "imapped_messages 0.0" in expose(collector)
     clock.now += 9
     assert "imapped_messages 0.0" in expose(collector)
@@ -70,7 +129,7 @@ def test_a_database_that_does_not_answer_is_a_metric() -> None:
     def fail() -> Figures:
         raise OperationalError("away")
 
-    text = expose(DatabaseCollector(fail, Clock(), 10))
+    text = expose(DatabaseCollector([source(fail)], Clock()))
     assert "imapped_database_up 0.0" in text
     assert "imapped_messages" not in text
 

@@ -52,6 +52,13 @@ def test_all_faults_are_told_in_one_message() -> None:
         assert expected in message
 
 
+def test_a_limit_that_is_not_set_is_none_and_not_zero() -> None:
+    read = reader(SOME="20", NONE="0")
+    assert (read.optional_integer("SOME", minimum=2), read.optional_integer("OTHER", minimum=2)) == (20, None)
+    read.optional_integer("NONE", minimum=2)
+    assert "NONE: must be at least 2, not 0" in faults(read)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

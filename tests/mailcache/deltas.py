@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from mailcache.flags import FlagChange, FlagSet, StoreMode
+from mailcache.flags import FlagSet, FlagStore, StoreMode
 
 
-def adding(*flags: str) -> FlagChange:
+def adding(*flags: str) -> FlagStore:
     """Return ``+FLAGS``."""
-    return FlagChange(StoreMode.ADD, FlagSet.parse(flags))
+    return FlagStore(StoreMode.ADD, FlagSet.parse(flags))
 
 
-def removing(*flags: str) -> FlagChange:
+def removing(*flags: str) -> FlagStore:
     """Return ``-FLAGS``."""
-    return FlagChange(StoreMode.REMOVE, FlagSet.parse(flags))
+    return FlagStore(StoreMode.REMOVE, FlagSet.parse(flags))
 
 
-def replacing(*flags: str) -> FlagChange:
+def replacing(*flags: str) -> FlagStore:
     """Return ``FLAGS``."""
-    return FlagChange(StoreMode.REPLACE, FlagSet.parse(flags))
+    return FlagStore(StoreMode.REPLACE, FlagSet.parse(flags))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailcache.flags import FlagChange, FlagSet, StoreMode
+from mailcache.flags import FlagSet, FlagStore, StoreMode
 from mailcache.models import Account, LeaseKind, Mailbox, Message, Mutation
 from mailcache.services import leases
 from mailcache.services.append import append_messages, inline_message
@@ -55,7 +55,7 @@ class QueuedAccount:
             user_id=self.account.user_id,
             mailbox_id=mailbox.pk,
             uids=NumberSet.from_numbers([uid]),
-            change=FlagChange(mode, FlagSet.parse(flags)),
+            store=FlagStore(mode, FlagSet.parse(flags)),
         )
         return self.last()
 

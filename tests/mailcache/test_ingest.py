@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from mailcache.flags import FlagSet
 from mailcache.mime.parsed import parse_header
-from mailcache.models import Change, Content, Listing, Mailbox, MailboxRole, Message, Mutation, Remote, Segment
+from mailcache.models import Account, Change, Content, Listing, Mailbox, MailboxRole, Message, Mutation, Remote, Segment
 from mailcache.segments import read_range
 from mailcache.services.flags import store_flags
 from mailcache.services.ingest_expunge import remove_messages, remove_other_uidvalidities
@@ -22,6 +23,7 @@ from tests.builders import (
     UIDVALIDITY,
     add_bodies,
     add_skeleton,
+    let_time_pass,
     make_account,
     make_fence,
     make_mailboxes,
@@ -107,7 +109,7 @@ class TestFlags:
             user_id=inbox.account.user_id,
             mailbox_id=inbox.pk,
             uids=NumberSet.from_numbers([1]),
-            change=adding("\\Seen"),
+            store=adding("\\Seen"),
         )
 
         apply_upstream_flags(
@@ -123,7 +125,7 @@ class TestExpunge:
         add_skeleton(fence, inbox, [skeleton_row(uid, size=len(message_bytes())) for uid in (1, 2, 3)])
         add_bodies(fence, inbox, {2: message_bytes()})
         store_flags(
-            user_id=inbox.account.user_id, mailbox_id=inbox.pk, uids=NumberSet.from_numbers([1]), change=adding("x")
+            user_id=inbox.account.user_id, mailbox_id=inbox.pk, uids=NumberSet.from_numbers([1]), store=adding("x")
         )
 
         gone = remove_messages(fence=fence, mailbox_id=inbox.pk, uidvalidity=UIDVALIDITY, uids=[1, 2, 50])
@@ -215,9 +217,11 @@ class TestMailboxList:
         listed = [upstream_mailbox("INBOX")]
 
         first = ingest_mailbox_list(fence=fence, listed=listed)
-        second = ingest_mailbox_list(fence=fence, listed=listed)
+        at_once = ingest_mailbox_list(fence=fence, listed=listed)
+        let_time_pass(Account.objects.get(), timedelta(seconds=30))
+        later = ingest_mailbox_list(fence=fence, listed=listed)
 
-        assert (first.deleted, second.deleted) == (0, 1)
+        assert (first.deleted, at_once.deleted, later.deleted) == (0, 0, 1)
         assert list(Mailbox.objects.values_list("name", flat=True)) == ["INBOX"]
 
     def test_one_missing_answer_is_forgiven(self, fence: Fence) -> None:
@@ -244,6 +248,7 @@ class TestMailboxList:
 
         for _ in range(2):
             ingest_mailbox_list(fence=fence, listed=[upstream_mailbox("INBOX")])
+            let_time_pass(old.account, timedelta(seconds=30))
 
         assert not Mailbox.objects.filter(name="Old").exists()
         assert (Message.objects.count(), Remote.objects.count(), Change.objects.count()) == (0, 0, 0)
@@ -252,6 +257,7 @@ class TestMailboxList:
         (old,) = make_mailboxes(fence, "Old")
         for _ in range(2):
             ingest_mailbox_list(fence=fence, listed=[upstream_mailbox("INBOX")])
+            let_time_pass(old.account, timedelta(seconds=30))
 
         (new,) = make_mailboxes(fence, "Old")
 

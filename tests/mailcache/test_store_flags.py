@@ -34,7 +34,7 @@ class TestStoreFlags:
         inbox = _inbox(1, 2, 3)
 
         result = store_flags(
-            user_id=inbox.account.user_id, mailbox_id=inbox.pk, uids=_numbers(1, 3, 9), change=adding("\\Seen", "x")
+            user_id=inbox.account.user_id, mailbox_id=inbox.pk, uids=_numbers(1, 3, 9), store=adding("\\Seen", "x")
         )
 
         assert result.changed == {1: FlagSet.parse(["\\Seen", "x"]), 3: FlagSet.parse(["\\Seen", "x"])}
@@ -49,7 +49,7 @@ class TestStoreFlags:
         inbox = _inbox(1)
 
         result = store_flags(
-            user_id=inbox.account.user_id, mailbox_id=inbox.pk, uids=_numbers(1), change=removing("\\Seen")
+            user_id=inbox.account.user_id, mailbox_id=inbox.pk, uids=_numbers(1), store=removing("\\Seen")
         )
 
         assert result == StoreResult()
@@ -59,7 +59,7 @@ class TestStoreFlags:
         inbox = _inbox(1)
 
         with pytest.raises(NoSuchMailbox):
-            store_flags(user_id=make_user().pk, mailbox_id=inbox.pk, uids=_numbers(1), change=adding("\\Seen"))
+            store_flags(user_id=make_user().pk, mailbox_id=inbox.pk, uids=_numbers(1), store=adding("\\Seen"))
 
     def test_its_cost_does_not_grow_with_the_messages(self, django_assert_num_queries: object) -> None:
         inbox = _inbox(*range(1, 401))
@@ -70,7 +70,7 @@ class TestStoreFlags:
                 user_id=user_id,
                 mailbox_id=inbox.pk,
                 uids=_numbers(*range(1, 401)),
-                change=adding("\\Flagged"),
+                store=adding("\\Flagged"),
             )
 
 
@@ -83,7 +83,7 @@ def test_two_connections_that_store_at_once_lose_nothing() -> None:
     def store(keyword: str) -> None:
         start.wait(timeout=10)
         for uid in range(1, 51):
-            store_flags(user_id=user_id, mailbox_id=inbox.pk, uids=_numbers(uid), change=adding(keyword))
+            store_flags(user_id=user_id, mailbox_id=inbox.pk, uids=_numbers(uid), store=adding(keyword))
         connection.close()
 
     threads = [threading.Thread(target=store, args=(keyword,)) for keyword in ("one", "two")]
@@ -103,6 +103,6 @@ def test_the_generation_moves_after_the_commit() -> None:
     inbox = _inbox(1)
     before = generation_table().read(inbox.pk)
 
-    store_flags(user_id=inbox.account.user_id, mailbox_id=inbox.pk, uids=_numbers(1), change=adding("\\Seen"))
+    store_flags(user_id=inbox.account.user_id, mailbox_id=inbox.pk, uids=_numbers(1), store=adding("\\Seen"))
 
     assert generation_table().read(inbox.pk) != before

@@ -5,23 +5,15 @@ from __future__ import annotations
 import contextlib
 import getpass
 import grp
-import imaplib
 import os
 import pwd
-import secrets
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
-from mailcache.crypto.certificates import write_self_signed
+from tests.servers.imap_server import PASSWORD, ImapServer, free_port, new_user, running
 from tests.servers.required import required_program
-from tests.waiting import wait_until
 
-PASSWORD = "upstream-secret"
-_DATE = datetime(2024, 5, 17, 8, 30, tzinfo=UTC)
+__all__ = ["PASSWORD", "Dovecot", "free_port", "new_user", "running_dovecot"]
 
 _CONFIGURATION = """
 protocols = imap
@@ -57,23 +49,23 @@ namespace inbox {{
   separator = {separator}
   mailbox Sent {{
     special_use = \\Sent
-    auto = create
+    auto = {auto}
   }}
   mailbox Drafts {{
     special_use = \\Drafts
-    auto = create
+    auto = {auto}
   }}
   mailbox Trash {{
     special_use = \\Trash
-    auto = create
+    auto = {auto}
   }}
   mailbox Junk {{
     special_use = \\Junk
-    auto = create
+    auto = {auto}
   }}
   mailbox Archive {{
     special_use = \\Archive
-    auto = create
+    auto = {auto}
   }}
 }}
 service imap-login {{
@@ -99,69 +91,22 @@ service stats {{
 """
 
 
-class Dovecot:
-    """One Dovecot with its own directory; any user name, one password. It can be stopped and started again."""
+class Dovecot(ImapServer):
+    """One Dovecot with its own directory; any user name, one password. ``bare``: new users have INBOX only."""
 
-    host = "127.0.0.1"
-    password = PASSWORD
-
-    def __init__(self, directory: Path, *, separator: str = "/", extra: str = "") -> None:
+    def __init__(self, directory: Path, *, separator: str = "/", extra: str = "", bare: bool = False) -> None:
         self._program = required_program("dovecot", "dovecot-imapd")
-        self._directory = directory
-        self.plain_port, self.tls_port = free_port(), free_port()
-        self.ca_file = directory / "cert.pem"
-        self._process: subprocess.Popen[bytes] | None = None
-        self._write_files(separator, extra)
-
-    def start(self) -> None:
-        """Start, and return when connections are served."""
-        command = [self._program, "-F", "-c", str(self._directory / "dovecot.conf")]
-        with (self._directory / "output").open("ab") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=output)
-        wait_until(self._greets)
-
-    def stop(self) -> None:
-        """Stop; connections end."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=20)
-            self._process = None
-
-    @contextlib.contextmanager
-    def login(self, user: str) -> Iterator[imaplib.IMAP4]:
-        """Yield a logged-in imaplib client."""
-        client = imaplib.IMAP4(self.host, self.plain_port, timeout=60)
-        try:
-            client.login(user, self.password)
-            yield client
-        finally:
-            with contextlib.suppress(OSError, imaplib.IMAP4.error):
-                client.logout()
-
-    def deliver(
-        self,
-        user: str,
-        message: bytes,
-        mailbox: str = "INBOX",
-        *,
-        flags: tuple[str, ...] = (),
-        internal_date: datetime = _DATE,
-    ) -> None:
-        """Put a message into a mailbox of a user."""
-        with self.login(user) as client:
-            stamp = internal_date.strftime('"%d-%b-%Y %H:%M:%S %z"')
-            status, answer = client.append(f'"{mailbox}"', f"({' '.join(flags)})", stamp, message)
-            assert status == "OK", answer
+        super().__init__(directory)
+        self._write_files(separator, extra, bare=bare)
 
     def log(self) -> str:
         """Return what Dovecot logged."""
         return (self._directory / "log").read_text(errors="replace")
 
-    def _write_files(self, separator: str, extra: str) -> None:
-        self._directory.chmod(0o755)
-        write_self_signed(
-            self.ca_file, self._directory / "key.pem", hostnames=["localhost", "127.0.0.1"], now=datetime.now(UTC)
-        )
+    def _command(self) -> list[str]:
+        return [self._program, "-F", "-c", str(self._directory / "dovecot.conf")]
+
+    def _write_files(self, separator: str, extra: str, *, bare: bool) -> None:
         mail = self._directory / "mail"
         mail.mkdir()
         mail.chmod(0o777)
@@ -170,6 +115,7 @@ class Dovecot:
             directory=self._directory,
             password=self.password,
             separator=separator,
+            auto="no" if bare else "create",
             plain_port=self.plain_port,
             tls_port=self.tls_port,
             internal_user=internal_user,
@@ -181,39 +127,12 @@ class Dovecot:
         )
         (self._directory / "dovecot.conf").write_text(text)
 
-    def _greets(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise AssertionError(f"Dovecot ended: {(self._directory / 'output').read_text(errors='replace')}")
-        try:
-            with socket.create_connection((self.host, self.plain_port), timeout=5) as connection:
-                return connection.recv(4) == b"* OK"
-        except OSError:
-            return False
-
 
 @contextlib.contextmanager
-def running_dovecot(directory: Path, *, separator: str = "/", extra: str = "") -> Iterator[Dovecot]:
+def running_dovecot(directory: Path, *, separator: str = "/", extra: str = "", bare: bool = False) -> Iterator[Dovecot]:
     """Yield a started Dovecot; it is stopped and its directory removed at the end."""
-    server = Dovecot(directory, separator=separator, extra=extra)
-    server.start()
-    try:
+    with running(Dovecot(directory, separator=separator, extra=extra, bare=bare), directory) as server:
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def new_user() -> str:
-    """Return a user name that no test has used."""
-    return f"user-{secrets.token_hex(6)}"
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _identities() -> tuple[str, str, int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -11,9 +12,13 @@ import pytest
 def required_program(name: str, package: str) -> str:
     """Return the path of a program of a Debian package."""
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-    if path is not None:
-        return path
-    message = f"{name} is not installed (Debian: apt-get install {package})"
+    if path is None:
+        lacking(f"{name} is not installed (Debian: apt-get install {package})")
+    return path
+
+
+def lacking(message: str) -> NoReturn:
+    """Skip the test that needs what is missing; in CI it fails."""
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import imaplib
+import re
+from collections import Counter
+
 from mailcache.flags import FlagSet
 from mailcache.models import Account, Message
+from mailcache.names import our_name
 from mailcache.segments import read_range
-from tests.servers.dovecot import Dovecot
+from mailcache.wire import utf7
+from sync.account_run import SliceEnd, run_account_until_done
+from sync.models import SyncRun
+from tests.servers.imap_server import ImapServer
+
+_LISTED = re.compile(rb'\(([^)]*)\) "(.)" (.+)')
+_FLAGS = re.compile(rb"FLAGS \(([^)]*)\)")
 
 Messages = dict[str, list[tuple[bytes, frozenset[str]]]]
 """Bytes and flags of all messages, by mailbox, in the order of their UIDs."""
@@ -25,19 +36,69 @@ def mirrored(account: Account) -> Messages:
     return found
 
 
-def upstream(dovecot: Dovecot, user: str, *mailboxes: str) -> Messages:
-    """Return the same from the upstream, read by imaplib."""
+def upstream(server: ImapServer, user: str, *mailboxes: str) -> Messages:
+    """Return the same from the upstream, read by imaplib; ``mailboxes`` and the keys as the upstream spells them."""
+    with server.login(user) as client:
+        return {name: read_mailbox(client, f'"{name}"') for name in mailboxes}
+
+
+def whole_upstream(client: imaplib.IMAP4) -> Messages:
+    """Return all mailboxes of a user, under the names that they have here."""
+    _, lines = client.list()
     found: Messages = {}
-    with dovecot.login(user) as client:
-        for name in mailboxes:
-            status, _ = client.select(f'"{name}"', readonly=True)
-            assert status == "OK"
-            _, (uids,) = client.uid("SEARCH", "ALL")
-            found[name] = []
-            for uid in uids.split():
-                _, answer = client.uid("FETCH", uid.decode(), "(FLAGS BODY.PEEK[])")
-                head, data = answer[0]
-                rest = answer[1] if isinstance(answer[1], bytes) else b""
-                flags = (head + rest).split(b"FLAGS (")[1].split(b")")[0].decode().split()
-                found[name].append((data, frozenset(flag for flag in flags if flag != "\\Recent")))
+    for line in lines:
+        assert isinstance(line, bytes)
+        match = _LISTED.fullmatch(line)
+        assert match is not None, line
+        name = our_name(utf7.decode(match[3].strip(b'"')), match[2].decode())
+        holds_mail = b"\\noselect" not in match[1].lower()
+        found[name] = read_mailbox(client, match[3].decode()) if holds_mail else []
     return found
+
+
+def synced(account: Account) -> SyncRun:
+    """Sync an account until it is in step; returns the run."""
+    assert run_account_until_done(account.pk) is SliceEnd.DONE
+    return SyncRun.objects.latest("started_at")
+
+
+def bodies(account: Account) -> list[bytes]:
+    """Return the messages of INBOX here, in the order of their UIDs."""
+    return [data for data, _ in mirrored(account)["INBOX"]]
+
+
+def read_mailbox(client: imaplib.IMAP4, name: str) -> list[tuple[bytes, frozenset[str]]]:
+    """Return bytes and flags of all messages of a mailbox in the order of their UIDs."""
+    status, (exists,) = client.select(name, readonly=True)
+    assert status == "OK", exists
+    assert exists is not None
+    if not int(exists):
+        return []
+    _, answer = client.uid("FETCH", "1:*", "(FLAGS BODY.PEEK[])")
+    found = []
+    for part, rest in zip(answer, [*answer[1:], b""], strict=True):
+        if not isinstance(part, tuple):
+            continue
+        head, data = part
+        flags = _FLAGS.search(head + (rest if isinstance(rest, bytes) else b""))
+        assert flags is not None, head
+        found.append((data, frozenset(flag for flag in flags[1].decode().split() if flag != "\\Recent")))
+    assert len(found) == int(exists)
+    return found
+
+
+def differences(here: Messages, there: Messages) -> list[str]:
+    """Return what is not the same, in words; order within a mailbox does not count."""
+    told = [f"{name} is only here" for name in here.keys() - there.keys()]
+    told += [f"{name} is only upstream" for name in there.keys() - here.keys()]
+    for name in here.keys() & there.keys():
+        ours, theirs = Counter(here[name]), Counter(there[name])
+        told += [f"{name}: only here: {describe(each)}" for each in (ours - theirs).elements()]
+        told += [f"{name}: only upstream: {describe(each)}" for each in (theirs - ours).elements()]
+    return sorted(told)
+
+
+def describe(message: tuple[bytes, frozenset[str]]) -> str:
+    """Return a message in a few words."""
+    subject = re.search(rb"^Subject: (.*?)\r$", message[0], re.MULTILINE)
+    return f"{len(message[0])} bytes {subject[1] if subject else b''!r} {sorted(message[1])}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from mailcache.models import Account
 from mailcache.wire.number_set import NumberSet
 from tests.builders import message_bytes
 from tests.fakes.scripted_imap import Action, Answer, ScriptedImap
@@ -20,6 +23,9 @@ class OneMailbox(ScriptedImap):
         self.dates: dict[int, bytes] = {}
         self.without_flags: set[int] = set()
         self.refuses_search_all = False
+        self.modseq: int | None = None
+        """HIGHESTMODSEQ of an upstream that offers CONDSTORE."""
+        self.refuses_changedsince = False
         self.hidden_from_search: set[int] = set()
         self.says_exists: int | None = None
         self.without_skeleton: set[int] = set()
@@ -43,6 +49,8 @@ class OneMailbox(ScriptedImap):
 
     def _next_answer(self, name: str) -> Answer:
         command = self.command
+        if name == "CAPABILITY" and self.modseq is not None:
+            return b"* CAPABILITY IMAP4rev1 CONDSTORE\r\n{tag} OK done\r\n"
         if name == "LIST":
             return b"".join(b'* LIST () "/" %s\r\n' % mailbox for mailbox in self.mailboxes) + b"{tag} OK done\r\n"
         if name in ("EXAMINE", "SELECT"):
@@ -53,6 +61,8 @@ class OneMailbox(ScriptedImap):
             found = b" ".join(b"%d" % uid for uid in sorted(self.messages.keys() - self.hidden_from_search))
             return b"* SEARCH " + found + b"\r\n{tag} OK done\r\n"
         if name == "UID FETCH":
+            if self.refuses_changedsince and b"CHANGEDSINCE" in command:
+                return b"{tag} BAD no such modifier\r\n"
             uids, _, items = command.split(b" ", 2)[2].partition(b" ")
             named = NumberSet.parse(uids, star=max(self.messages, default=0))
             wanted = [uid for uid in self.messages if uid in named]
@@ -66,7 +76,8 @@ class OneMailbox(ScriptedImap):
         exists = len(self.messages) if self.says_exists is None else self.says_exists
         validity = b"" if self.uidvalidity is None else b"* OK [UIDVALIDITY %d] ok\r\n" % self.uidvalidity
         uidnext = b"" if self.uidnext is None else b"* OK [UIDNEXT %d] ok\r\n" % self.uidnext
-        return b"* %d EXISTS\r\n%s%s{tag} OK [READ-ONLY] done\r\n" % (exists, validity, uidnext)
+        modseq = b"" if self.modseq is None else b"* OK [HIGHESTMODSEQ %d]\r\n" % self.modseq
+        return b"* %d EXISTS\r\n%s%s%s{tag} OK [READ-ONLY] done\r\n" % (exists, validity, uidnext, modseq)
 
     def deliver(self, *, flags: bytes = b"") -> int:
         """Add a message; returns its UID."""
@@ -115,3 +126,7 @@ class OneMailbox(ScriptedImap):
                 body = b"NIL" if uid in self.without_body else b"{%d}\r\n%s" % (len(data), data)
                 answer += b"* %d FETCH (UID %d BODY[] %s)\r\n" % (seq, uid, body)
         return answer + b"{tag} OK done\r\n"
+
+
+Upstream = Callable[[int], tuple[OneMailbox, Account]]
+"""Starts one with so many messages; returns it and its account."""

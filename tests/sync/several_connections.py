@@ -8,17 +8,21 @@ from collections.abc import Callable
 
 from mailcache.wire.number_set import NumberSet
 from tests.builders import message_bytes
-from tests.fakes.scripted_imap import Answer
+from tests.fakes.scripted_imap import Action, Answer
 from tests.sync.one_mailbox import OneMailbox
 
 _PADDING = "0123456789abcdef" * 128
 
 
+Interfere = Callable[[int, str, bytes], Answer | None]
+"""Answers by the number of the connection, the command's name and the whole command; None: as usual."""
+
+
 class SeveralConnections(OneMailbox):
-    """Messages of 2 KB each; ``answer_for`` may answer by the number of the connection and the command."""
+    """Messages of 2 KB each; ``interfere`` may answer by the number of the connection and the command."""
 
     def __init__(self, count: int) -> None:
-        self.answer_for: Callable[[int, str, bytes], Answer | None] = lambda number, name, command: None
+        self.interfere: Interfere = lambda number, name, command: None
         self.by_connection: defaultdict[int, list[bytes]] = defaultdict(list)
         super().__init__(count)
         self.messages = {uid: message_bytes(f"number {uid}", _PADDING + "\r\n") for uid in range(1, count + 1)}
@@ -36,8 +40,13 @@ class SeveralConnections(OneMailbox):
 
     def _next_answer(self, name: str) -> Answer:
         self.by_connection[self.number_of_connection].append(self.command)
-        answer = self.answer_for(self.number_of_connection, name, self.command)
+        answer = self.interfere(self.number_of_connection, name, self.command)
         return super()._next_answer(name) if answer is None else answer
+
+
+def drops_bodies_of(connection: int) -> Interfere:
+    """Break one connection whenever it asks for bodies."""
+    return lambda number, name, command: Action.DROP if number == connection and b"BODY.PEEK[]" in command else None
 
 
 class Gate:

@@ -26,10 +26,10 @@ from mailcache.models import (
 from mailcache.services import accounts, ingest_skeleton, leases
 from sync.account_run import SliceEnd, run_account_until_done, run_slice
 from sync.models import Checkpoint, SyncOutcome, SyncRun
-from sync.services.checkpoints import want_inbox
-from tests.builders import message_bytes
+from tests.builders import let_time_pass, message_bytes
 from tests.servers.dovecot import Dovecot, free_port
 from tests.sync.mirror import mirrored, upstream
+from tests.sync.wants import want_inbox
 
 pytestmark = pytest.mark.dovecot
 
@@ -202,6 +202,9 @@ class TestSecondSync:
         assert Mailbox.objects.get(name="Old").messages == 2
         account.refresh_from_db()
         assert account.next_sync_at < timezone.now() + timedelta(minutes=2)
+        sync(account)
+        assert Mailbox.objects.get(name="Old").messages == 2
+        let_time_pass(account, timedelta(seconds=30))
         sync(account)
         assert not Mailbox.objects.filter(name="Old").exists()
 

@@ -16,7 +16,7 @@ from sync.upstream.errors import ConnectFailed
 from tests.builders import make_account
 from tests.fakes.scripted_imap import Action, Answer
 from tests.sync.mirror import mirrored
-from tests.sync.several_connections import Gate, SeveralConnections
+from tests.sync.several_connections import Gate, SeveralConnections, drops_bodies_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,7 +73,7 @@ class TestOverlap:
                 asked.wait()
             return None
 
-        server.answer_for = answer
+        server.interfere = answer
         assert run_account_until_done(account.pk) is SliceEnd.DONE
         assert_all_is_here(server, account)
         assert server.bodies_over(2)
@@ -89,7 +89,7 @@ class TestOverlap:
                 meeting.wait(20)  # none of them does the work of all
             return None
 
-        server.answer_for = answer
+        server.interfere = answer
         assert run_account_until_done(account.pk) is SliceEnd.DONE
         assert_all_is_here(server, account)
         assert server.connections == connections_used
@@ -108,13 +108,11 @@ class TestOverlap:
 class TestFailures:
     def test_what_a_connection_that_breaks_was_to_fetch_is_fetched_by_others(self, upstream: Upstream) -> None:
         """Field notes 7, 28 and G6: the second connection never delivers anything, and costs nothing."""
-        server, account = upstream(1500, limit=5)
-        server.answer_for = lambda number, name, command: (
-            Action.DROP if number == 2 and b"BODY.PEEK[]" in command else None
-        )
+        server, account = upstream(700, limit=5)
+        server.interfere = drops_bodies_of(2)
         assert run_account_until_done(account.pk) is SliceEnd.DONE
         assert_all_is_here(server, account)
-        assert Message.objects.filter(content__isnull=False).count() == 1500
+        assert Message.objects.filter(content__isnull=False).count() == 700
         assert not Listing.objects.filter(attempts__gt=0).exists()
 
     def test_what_came_before_a_connection_broke_is_not_fetched_again(self, upstream: Upstream) -> None:
@@ -130,7 +128,7 @@ class TestFailures:
             data = server.messages[uid]
             return (b"* %d FETCH (UID %d BODY[] {%d}\r\n%s)\r\n" % (uid, uid, len(data), data), Action.DROP)
 
-        server.answer_for = answer
+        server.interfere = answer
         assert run_account_until_done(account.pk) is SliceEnd.DONE
         assert_all_is_here(server, account)
         assert broken
@@ -148,7 +146,7 @@ class TestFailures:
                 shown.wait()
             return None
 
-        server.answer_for = answer
+        server.interfere = answer
         worker = Slice(account)
         worker.start()
         wait_until(lambda: SyncRun.objects.filter(reason__contains="a connection for bodies failed").exists())
@@ -160,8 +158,8 @@ class TestFailures:
 
     def test_connections_that_cannot_open_the_mailbox_stop_nobody(self, upstream: Upstream) -> None:
         """G7: they end, and the first connection fetches what they leave."""
-        server, account = upstream(1000, limit=5)
-        server.answer_for = lambda number, name, command: (
+        server, account = upstream(600, limit=5)
+        server.interfere = lambda number, name, command: (
             b"{tag} NO [SERVERBUG] no such luck\r\n" if number > 1 and name == "EXAMINE" else None
         )
         assert run_account_until_done(account.pk) is SliceEnd.DONE
@@ -170,8 +168,8 @@ class TestFailures:
 
     def test_when_all_fail_the_first_fault_is_the_reason(self, upstream: Upstream) -> None:
         """Field notes 32 and 33: what came of it is told beside it."""
-        server, account = upstream(1000, limit=3)
-        server.answer_for = lambda number, name, command: (
+        server, account = upstream(600, limit=3)
+        server.interfere = lambda number, name, command: (
             b"{tag} BAD first fault\r\n"
             if name == "EXAMINE" and number == 1
             else Action.DROP
@@ -185,8 +183,8 @@ class TestFailures:
         assert SyncRun.objects.get().outcome == SyncOutcome.FAILED
 
     def test_refused_credentials_of_a_further_connection_are_not_tried_again(self, upstream: Upstream) -> None:
-        server, account = upstream(1000, limit=5)
-        server.answer_for = lambda number, name, command: (
+        server, account = upstream(600, limit=5)
+        server.interfere = lambda number, name, command: (
             b"{tag} NO [AUTHENTICATIONFAILED] no\r\n" if name == "LOGIN" and number > 1 else None
         )
         assert run_account_until_done(account.pk) is SliceEnd.DONE
@@ -200,9 +198,7 @@ class TestFailures:
     ) -> None:
         """Field note 6."""
         server, account = upstream(600, limit=1)
-        server.answer_for = lambda number, name, command: (
-            Action.DROP if number == 1 and b"BODY.PEEK[]" in command else None
-        )
+        server.interfere = drops_bodies_of(1)
         from sync.upstream.blocking import BlockingClient
 
         connect = BlockingClient.connect
@@ -227,7 +223,7 @@ class TestCrowded:
     ) -> None:
         """Quirk 4 and field note 12: a warning that names the setting, fewer connections for a while, no failure."""
         server, account = upstream(1500, limit=5)
-        server.answer_for = lambda number, name, command: _TOO_MANY if name == "LOGIN" and number in (3, 4) else None
+        server.interfere = lambda number, name, command: _TOO_MANY if name == "LOGIN" and number in (3, 4) else None
         assert run_account_until_done(account.pk) is SliceEnd.DONE
         assert_all_is_here(server, account)
         account.refresh_from_db()

@@ -93,7 +93,7 @@ class TestFairness:
                 if name == "LOGIN":
                     hurry.wait(20)
 
-            server.answer_for = answer
+            server.interfere = answer
             account = make_account(port=server.port)
             scheduling.enqueue(account.pk, full=True)
             fleet.work(Lane.FAST, slots=1, seconds=5.0)
@@ -172,7 +172,7 @@ class TestStopping:
         """Field note 36: the run is marked, lease and slots are free, and the account is due."""
         with SeveralConnections(600) as server:
             account = make_account(port=server.port)
-            server.answer_for = lambda number, name, command: (
+            server.interfere = lambda number, name, command: (
                 stopping.request_stop() if b"RFC822.SIZE" in command else None
             )
             assert run_slice(account.pk, full=True, lane=Lane.FAST) is SliceEnd.INTERRUPTED
@@ -183,7 +183,7 @@ class TestStopping:
             assert 0 < Message.objects.count() < 600
 
             stopping.forget()
-            server.answer_for = lambda number, name, command: None
+            server.interfere = lambda number, name, command: None
             (due,) = scheduling.claim_due(now=timezone.now())
             assert (due.account_id, due.is_continued) == (account.pk, True)
             assert run_slice(account.pk, lane=Lane.FAST) is SliceEnd.DONE

@@ -11,7 +11,6 @@ from django.utils import timezone
 from mailcache.models import Account, BodyPolicy, Listing, Message
 from sync.account_run import SliceEnd, run_account_until_done
 from sync.models import SyncOutcome, SyncRun, UpstreamUsage
-from sync.services import parked
 from sync.services.usage import received_on, record_usage
 from sync.upstream.values import CommandUsage
 from tests.builders import make_account
@@ -46,6 +45,11 @@ def bodies_here() -> list[int]:
 
 def headers_here() -> int:
     return Listing.objects.filter(header__isnull=False).count()
+
+
+def retry() -> None:
+    """Let what was set aside be asked for again."""
+    assert Listing.objects.filter(retry_at__isnull=False).update(retry_at=timezone.now()) == 1
 
 
 class TestPolicies:
@@ -150,7 +154,7 @@ class TestParked:
                 listed.append(1)
             server.messages[3] = server.messages[4] if listed and b"BODY.PEEK[]" in command else right
 
-        server.answer_for = answer
+        server.interfere = answer
         run = synced(account)
         assert listed
         assert (bodies_here(), run.bodies_parked) == ([1, 2, 4, 5, 6], 1)
@@ -158,9 +162,9 @@ class TestParked:
         assert (listing.uid, listing.attempts, "another message" in listing.parked_reason) == (3, 1, True)
         assert server.fetched().count(3) == 2
 
-        server.answer_for = lambda number, name, command: None
+        server.interfere = lambda number, name, command: None
         server.messages[3] = right
-        assert parked.retry_parked(account_id=account.pk) == 1
+        retry()
         synced(account)
         assert [data for data, _ in mirrored(account)["INBOX"]] == list(server.messages.values())
 
@@ -180,7 +184,7 @@ class TestParked:
         synced(account)
         server.drops_at_body = {3}
         server.messages |= {7: server.messages[1], 8: server.messages[2]}
-        assert parked.retry_parked(mailbox_id=Listing.objects.get().mailbox_id) == 1
+        retry()
         run = synced(account)
         assert (run.outcome, run.bodies_parked, bodies_here()) == (SyncOutcome.COMPLETED, 1, [1, 2, 4, 5, 6, 7, 8])
         assert Listing.objects.get().attempts == 2

@@ -11,13 +11,14 @@ from mailcache.errors import LeaseLost
 from mailcache.models import Account, AccountState, AuthMethod, Mailbox, TlsMode
 from mailcache.services import accounts, leases
 from mailcache.services.leases import Fence
-from sync.models import STALE_AFTER, Checkpoint, SyncKind, SyncOutcome, SyncRun
+from sync.models import STALE_AFTER, Checkpoint, FailureCause, SyncKind, SyncOutcome, SyncRun
 from sync.scheduling import Due, claim_due
 from sync.services import checkpoints, runs
 from sync.services.checkpoints import Finding
 from sync.services.runs import Counters
 from sync.tiers import UpstreamState
 from tests.builders import make_account, make_fence, make_mailboxes
+from tests.sync.wants import want_inbox
 
 pytestmark = pytest.mark.django_db
 
@@ -56,7 +57,13 @@ def complete(fence: Fence, run: SyncRun, *, not_later_than: datetime | None = No
 
 def fail(fence: Fence, run: SyncRun, state: AccountState = AccountState.FAILING) -> None:
     runs.fail_run(
-        fence=fence, run=run, counters=Counters(), state=state, reason="away", next_sync_at=timezone.now() + HOUR
+        fence=fence,
+        run=run,
+        counters=Counters(),
+        state=state,
+        reason="away",
+        cause=FailureCause.NETWORK,
+        next_sync_at=timezone.now() + HOUR,
     )
 
 
@@ -163,9 +170,9 @@ class TestCheckpoints:
         return inbox
 
     def test_a_want_during_a_comparison_stays(self, fence: Fence, inbox: Mailbox) -> None:
-        assert checkpoints.want_inbox(account_id=fence.account_id)
+        assert want_inbox(account_id=fence.account_id)
         before = checkpoints.checkpoint_of(fence=fence, mailbox_id=inbox.pk)
-        checkpoints.want_inbox(account_id=fence.account_id)
+        want_inbox(account_id=fence.account_id)
         now = timezone.now()
         checkpoints.note_compared(fence=fence, before=before, state=STATE, compared_at=now)
         assert Checkpoint.objects.wanted(now).count() == 1
@@ -176,7 +183,7 @@ class TestCheckpoints:
         assert Checkpoint.objects.get().exists == 3
 
     def test_a_want_whose_message_was_lost_is_found(self, fence: Fence, inbox: Mailbox) -> None:
-        checkpoints.want_inbox(account_id=fence.account_id)
+        want_inbox(account_id=fence.account_id)
         late = timezone.now() + timedelta(minutes=1)
         patience = timedelta(seconds=30)
         assert checkpoints.reclaim_wanted(now=timezone.now(), older_than=patience, limit=9) == []
@@ -196,7 +203,7 @@ class TestCheckpoints:
         assert "3 messages" in after.reason
 
     def test_a_failed_mailbox_is_left_alone_for_a_while(self, fence: Fence, inbox: Mailbox) -> None:
-        checkpoints.want_inbox(account_id=fence.account_id)
+        want_inbox(account_id=fence.account_id)
         retry_at = timezone.now() + HOUR
         checkpoints.note_failed(fence=fence, mailbox_id=inbox.pk, reason="no", retry_at=retry_at)
         assert not Checkpoint.objects.wanted(timezone.now()).exists()

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from random import Random
 
 import pytest
 from django.utils import timezone
@@ -16,36 +11,13 @@ from mailcache.models import Account, AuthMethod, Lease, LeaseKind, TlsMode
 from mailcache.services import accounts
 from sync.account_run import SliceEnd, run_account_until_done, run_slice
 from sync.models import Checkpoint
-from sync.watcher import Watcher
 from tests.builders import message_bytes
 from tests.servers.dovecot import Dovecot
 from tests.sync.mirror import mirrored, upstream
+from tests.sync.watching import watching
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.dovecot
-
-
-@contextmanager
-def watching() -> Iterator[Watcher]:
-    """A watcher in a thread with an event loop of its own."""
-    watchers: list[Watcher] = []
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-
-    async def run() -> None:
-        watchers.append(Watcher(reload_seconds=0.2, rng=Random(1)))
-        await watchers[0].run(stop)
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
-    thread.start()
-    try:
-        wait_until(lambda: watchers)
-        yield watchers[0]
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(20)
-        assert not thread.is_alive()
-        loop.close()
 
 
 def is_wanted(account: Account) -> bool:

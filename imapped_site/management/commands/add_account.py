@@ -7,8 +7,16 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from imapped_site import operations
-from imapped_site.command_line import OperatorCommand, find_user, read_secret, shell_operator
+from imapped_site.command_line import (
+    OperatorCommand,
+    add_policy_options,
+    find_user,
+    policies_from,
+    read_secret,
+    shell_operator,
+)
 from mailcache.models import OAUTH_METHODS, AuthMethod, TlsMode
+from mailcache.services.policies import Policies
 
 _PORTS = {TlsMode.TLS: 993, TlsMode.STARTTLS: 143, TlsMode.PLAIN: 143}
 
@@ -28,6 +36,7 @@ class Command(OperatorCommand):
         parser.add_argument("--upstream-auth-method", choices=AuthMethod.values, default=AuthMethod.LOGIN.value)
         parser.add_argument("--upstream-username", help="Default: the e-mail address.")
         parser.add_argument("--upstream-secret", help="Seen by other processes of this machine meanwhile.")
+        add_policy_options(parser)
 
     def operate(self, options: dict[str, Any]) -> None:
         """Add the account; its first sync begins as soon as a worker is free."""
@@ -46,6 +55,7 @@ class Command(OperatorCommand):
             secret="" if uses_oauth else given if given is not None else read_secret("Upstream password"),
             tls_mode=tls_mode,
             auth_method=auth_method,
+            policies=policies_from(options, Policies.default()),
         )
         follow = "sign it in with: sign_in" if uses_oauth else "check it with: test_upstream"
         self.stdout.write(f"added account {account} of {user}; {follow} --account-email {address}")

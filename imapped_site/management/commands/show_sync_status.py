@@ -10,7 +10,11 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from imapped_site.command_line import OperatorCommand, add_account_options, find_account, find_user
 from imapped_site.sync_status import AccountStatus, read_mailbox_progress, read_status, read_statuses, status_values
+from imapped_site.units import decimal
+from imapped_site.upstream_facts import USAGE_DAYS, read_upstream_facts
 from mailcache.models import Account
+
+_TITLES = ("ACCOUNT", "USER", "STATE", "MESSAGES", "TO FETCH", "PARKED", "LAG", "NEXT SYNC", "REASON")
 
 
 class Command(OperatorCommand):
@@ -34,24 +38,34 @@ class Command(OperatorCommand):
         elif options["account_email"]:
             self._write_one(statuses[0])
         else:
-            self.write_table(("ACCOUNT", "USER", "STATE", "MESSAGES", "TO FETCH", "LAST SYNCED", "NEXT SYNC", "REASON"),
-                             [_row(status) for status in statuses])  # fmt: skip
+            self.write_table(_TITLES, [_row(status) for status in statuses])
 
     def _write_one(self, status: AccountStatus) -> None:
-        account = status.account
+        account, facts = status.account, read_upstream_facts(status.account)
         for title, text in (
             ("account", f"{account} of {account.user}"),
             ("state", status.summary),
             ("reason", account.state_reason),
+            ("notice", account.notice),
+            ("lag", status.shown_lag),
             ("last in step", status.last_synced),
             ("next sync", status.next_try if status.is_scheduled else "none until somebody acts"),
             ("here", f"{status.shown_messages} messages ({status.shown_size}) in {status.mailboxes} mailboxes"),
             ("to fetch", f"{status.headers_waiting} headers, {status.shown_waiting} bodies"),
             ("parked", f"{status.bodies_parked}: {status.parked_reason}" if status.bodies_parked else ""),
             ("latest run", status.shown_run),
+            ("profile", f"{facts.profile.title} ({facts.origin})"),
+            ("refused", facts.latches),
+            ("connections", ", ".join(connection.purpose for connection in facts.connections)),
+            ("today", facts.total.shown_today),
+            (f"{USAGE_DAYS} days", facts.total.shown_days),
         ):
             if text:
                 self.stdout.write(f"{title + ':':<14}{text}")
+        usage = [(row.kind, row.shown_commands_today, row.shown_bytes_today, row.shown_commands, row.shown_bytes)
+                 for row in facts.usage]  # fmt: skip
+        if usage:
+            self.write_table(("COMMAND", "TODAY", "BYTES TODAY", f"{USAGE_DAYS} DAYS", "BYTES"), usage)
         behind = [
             (row.mailbox.name, str(row.mailbox.messages), "?" if row.expected is None else str(row.expected),
              str(row.headers_waiting), str(row.bodies_waiting), row.reason)
@@ -73,7 +87,8 @@ def _row(status: AccountStatus) -> tuple[str, ...]:
         status.summary,
         status.shown_messages,
         status.shown_waiting if status.bodies_waiting else "-",
-        status.last_synced,
+        decimal(status.bodies_parked) if status.bodies_parked else "-",
+        status.shown_lag,
         status.next_try if status.is_scheduled else "-",
         status.account.state_reason,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sync.profiles import detect_profile
 from sync.upstream.errors import CommandBad, CommandNo, Severity
 from sync.upstream.protocol.listed import read_list, read_namespaces, read_status
 from sync.upstream.protocol.requests import Steps
@@ -34,7 +35,7 @@ def _list_options(session: Session, *, status: bool) -> Iterator[tuple[str, byte
     wanted = use + b"SUBSCRIBED CHILDREN"
     if session.offers("LIST-EXTENDED"):
         if status and session.offers("LIST-STATUS"):
-            if session.offers("OBJECTID"):
+            if _may_ask_mailbox_id(session):
                 yield "OBJECTID", b" RETURN (%b STATUS (%b))" % (wanted, _status_items(session))
             yield "LIST-STATUS", b" RETURN (%b STATUS (%b))" % (wanted, _status_items(session, mailbox_id=False))
         yield "LIST-EXTENDED", b" RETURN (%b)" % wanted
@@ -73,11 +74,17 @@ def mailbox_status(session: Session, name_raw: bytes) -> Steps[MailboxStatus]:
 
 
 def _status_variants(session: Session) -> Iterator[tuple[str, bytes]]:
-    if session.offers("OBJECTID"):
+    if _may_ask_mailbox_id(session):
         yield "OBJECTID", _status_items(session)
     if session.offers("CONDSTORE"):
         yield "CONDSTORE", _status_items(session, mailbox_id=False)
     yield "", _STATUS_ITEMS
+
+
+def _may_ask_mailbox_id(session: Session) -> bool:
+    # The first connection has no profile that its greeting gave away, and its LIST must not fail either.
+    trusted = session.profile.status_mailbox_id and detect_profile(session.said).status_mailbox_id
+    return trusted and session.offers("OBJECTID")
 
 
 def _status_items(session: Session, *, mailbox_id: bool = True) -> bytes:

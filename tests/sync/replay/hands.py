@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from mailcache.flags import FlagChange, FlagSet, StoreMode
+from mailcache.flags import FlagSet, FlagStore, StoreMode
 from mailcache.models import Account, Mailbox, Message, Mutation
 from mailcache.names import INBOX
 from mailcache.services.append import append_messages, inline_message
@@ -57,7 +57,7 @@ class LocalHands:
             user_id=self.account.user_id,
             mailbox_id=self.mailbox(mailbox).pk,
             uids=uids,
-            change=FlagChange(mode, FlagSet.parse(flags)),
+            store=FlagStore(mode, FlagSet.parse(flags)),
         )
 
     def append(self, *messages: bytes, mailbox: str = INBOX, flags: Sequence[str] = ()) -> Sequence[int]:

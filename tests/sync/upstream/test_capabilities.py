@@ -10,9 +10,9 @@ from sync.profiles import BY_NAME, GENERIC, Profile
 from sync.upstream.errors import NotOffered, TemporarilyRefused
 from tests.fakes.scripted_imap import Answer
 from tests.servers.dovecot import Dovecot
+from tests.sync.upstream.answers import offering
 from tests.sync.upstream.conftest import Script
 from tests.sync.upstream.drivers import Client, fetched
-from tests.sync.upstream.test_misbehaviour import offering
 
 EVERYTHING = offering(
     b"ID", b"IDLE", b"ENABLE", b"CONDSTORE", b"QRESYNC", b"ESEARCH", b"NAMESPACE", b"SPECIAL-USE", b"LIST-EXTENDED",

@@ -8,9 +8,9 @@ from sync.upstream.errors import CommandNo, Severity
 from sync.upstream.values import MailboxStatus
 from tests.fakes.scripted_imap import Answer
 from tests.servers.dovecot import Dovecot
+from tests.sync.upstream.answers import offering, rows
 from tests.sync.upstream.conftest import Script
 from tests.sync.upstream.drivers import Client, fetched
-from tests.sync.upstream.test_misbehaviour import offering, rows
 
 
 def test_dovecot_tells_of_all_mailboxes_at_once(client: Client, dovecot: Dovecot, upstream_user: str) -> None:

@@ -9,9 +9,9 @@ from sync.upstream.errors import NotOffered, ProtocolViolation
 from sync.upstream.values import IdleEvent, IdleKind, MailboxStatus
 from tests.fakes.scripted_imap import Answer
 from tests.servers.dovecot import Dovecot
+from tests.sync.upstream.answers import offering
 from tests.sync.upstream.conftest import Script
 from tests.sync.upstream.drivers import Client
-from tests.sync.upstream.test_misbehaviour import offering
 
 FULL = (
     b"NOTIFY SET (SELECTED-DELAYED (MessageNew MessageExpunge FlagChange)) "

@@ -13,10 +13,10 @@ from sync.upstream.protocol import selecting
 from sync.upstream.values import FetchedMessage, IdleKind, Resync, SelectedMailbox
 from tests.fakes.scripted_imap import Answer
 from tests.servers.dovecot import Dovecot
+from tests.sync.upstream.answers import offering
 from tests.sync.upstream.conftest import Script
 from tests.sync.upstream.drivers import Client, fetched
 from tests.sync.upstream.protocol.steps import run, session
-from tests.sync.upstream.test_misbehaviour import offering
 
 MESSAGE = b"Subject: x\r\n\r\ny\r\n"
 KNOWN = Resync(7, 90)

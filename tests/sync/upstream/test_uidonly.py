@@ -10,9 +10,9 @@ from mailcache.wire.number_set import NumberSet
 from sync.profiles import BY_NAME, GENERIC
 from sync.upstream.values import IdleKind, LiteralInfo
 from tests.fakes.scripted_imap import Answer
+from tests.sync.upstream.answers import MOMENT, offering
 from tests.sync.upstream.conftest import Script
 from tests.sync.upstream.drivers import fetched
-from tests.sync.upstream.test_misbehaviour import MOMENT, offering
 
 YAHOO = BY_NAME["yahoo"]
 UIDONLY = offering(b"ENABLE", b"UIDONLY") | {"ENABLE": b"* ENABLED UIDONLY\r\n{tag} OK done\r\n"}

@@ -17,9 +17,9 @@ from sync.upstream.protocol.requests import Pause, Receive
 from sync.upstream.protocol.session import Session
 from sync.upstream.values import CommandUsage
 from tests.fakes.scripted_imap import Answer
+from tests.sync.upstream.answers import offering, rows
 from tests.sync.upstream.conftest import Script
 from tests.sync.upstream.drivers import Client, fetched
-from tests.sync.upstream.test_misbehaviour import offering, rows
 
 
 def test_traffic_belongs_to_the_command_that_ran(script: Script) -> None:

@@ -1,0 +1,123 @@
+"""Giving messages the Content that holds their bytes, in every mailbox that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from typing import NamedTuple
+
+from mailcache.journal import CounterDelta, LockedMailbox, write_change
+from mailcache.services.mailbox_locks import Locks, with_locks
+from mailcache.services.rows import execute, fetch_all
+from mailcache.wire.number_set import NumberSet
+
+# Also those that have a Content by their likeness to another message: their bytes are what decides.
+_WAITING = """
+    SELECT message.mailbox_id, message.id, message.remote_id, message.uid, message.size, message.content_id
+    FROM mailcache_message AS message
+    JOIN mailcache_listing AS listing
+      ON listing.remote_id = message.remote_id AND listing.account_id = message.account_id
+    WHERE message.account_id = %(account)s AND message.remote_id = ANY(%(remotes)s)
+    ORDER BY message.mailbox_id, message.uid
+"""
+
+_LINK = """
+    UPDATE mailcache_message AS message
+    SET content_id = input.content_id, uid = input.uid, size = input.size,
+        modseq = CASE WHEN message.uid = input.uid THEN message.modseq ELSE %(modseq)s END,
+        emailid = CASE WHEN message.content_id <> input.content_id AND message.emailid NOT LIKE 'u%%'
+                       THEN 'i' || message.remote_id ELSE message.emailid END
+    FROM unnest(%(messages)s::bigint[], %(contents)s::bigint[], %(uids)s::bigint[], %(sizes)s::bigint[])
+         AS input (id, content_id, uid, size)
+    WHERE message.id = input.id AND message.account_id = %(account)s
+"""
+
+# What the message is known by, kept with its bytes for when it turns up elsewhere.
+_REMEMBER = """
+    UPDATE mailcache_content AS content
+    SET emailid = message.emailid, internal_date = message.internal_date,
+        upstream_size = NULLIF(listing.size, content.size)
+    FROM mailcache_message AS message
+    JOIN mailcache_listing AS listing
+      ON listing.remote_id = message.remote_id AND listing.account_id = message.account_id
+    WHERE message.account_id = %(account)s AND message.remote_id = ANY(%(remotes)s)
+      AND content.id = message.content_id AND content.account_id = %(account)s
+"""
+
+
+class Body(NamedTuple):
+    """The Content of a message, and how large it is."""
+
+    content_id: int
+    size: int
+
+
+class Linked(NamedTuple):
+    """How many Remotes still had a message, and how many messages got a new UID for their wrong size."""
+
+    remotes: int
+    resized: int
+
+
+class _Waiting(NamedTuple):
+    mailbox_id: int
+    message_id: int
+    remote_id: int
+    uid: int
+    size: int
+    content_id: int | None
+
+
+def link_bodies(*, account_id: int, mailbox_id: int, bodies: Mapping[int, Body]) -> Linked:
+    """Link the messages of Remotes that are still listed to their bodies, in the caller's transaction.
+
+    ``mailbox_id`` is the mailbox of the Remotes; raises ``NoSuchMailbox`` when it is gone.
+    """
+    return with_locks([mailbox_id], partial(_link_all, account_id, bodies))
+
+
+def _link_all(account_id: int, bodies: Mapping[int, Body], locks: Locks) -> Linked:
+    parameters = {"account": account_id, "remotes": list(bodies)}
+    waiting = [_Waiting(*row) for row in fetch_all(_WAITING, parameters)]
+    locks.require({row.mailbox_id for row in waiting})
+    resized = 0
+    for shown_in, group in groupby(waiting, key=lambda row: row.mailbox_id):
+        resized += _link(locks[shown_in], list(group), bodies)
+    execute(_REMEMBER, parameters)
+    return Linked(len({row.remote_id for row in waiting}), resized)
+
+
+def _link(locked: LockedMailbox, waiting: Sequence[_Waiting], bodies: Mapping[int, Body]) -> int:
+    """Link the messages of one mailbox; returns how many of them had a wrong size."""
+    new_uids: dict[int, int] = {}
+    for row in waiting:
+        if _is_other_than_served(row, bodies[row.remote_id]):
+            new_uids[row.uid] = locked.uidnext + len(new_uids)
+    sizes = [bodies[row.remote_id].size for row in waiting]
+    parameters = {
+        "account": locked.account_id,
+        "modseq": locked.modseq,
+        "messages": [row.message_id for row in waiting],
+        "contents": [bodies[row.remote_id].content_id for row in waiting],
+        "uids": [new_uids.get(row.uid, row.uid) for row in waiting],
+        "sizes": sizes,
+    }
+    execute(_LINK, parameters)
+    if new_uids:
+        _tell(locked, new_uids, sum(sizes) - sum(row.size for row in waiting))
+    return sum(row.size != bodies[row.remote_id].size for row in waiting)
+
+
+def _is_other_than_served(row: _Waiting, body: Body) -> bool:
+    return row.size != body.size or row.content_id not in (None, body.content_id)
+
+
+def _tell(locked: LockedMailbox, new_uids: Mapping[int, int], bytes_added: int) -> None:
+    write_change(
+        locked,
+        appeared=NumberSet.from_numbers(new_uids.values()),
+        expunged=NumberSet.from_numbers(new_uids),
+        uidnext=locked.uidnext + len(new_uids),
+        counters=CounterDelta(bytes=bytes_added),
+    )

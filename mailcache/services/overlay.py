@@ -1,0 +1,115 @@
+"""What a read of the upstream must not undo: local changes that it may not contain yet (design section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from mailcache.models import CREATORS, MAILBOX_KINDS, Account, MutationKind, MutationState
+from mailcache.services.rows import execute, fetch_all
+
+_SENT_FROM = """
+    SELECT min((noted->>'uidnext')::bigint) FROM mailcache_mutation
+    WHERE account_id = %(account)s AND target_id = %(mailbox)s AND state = %(sent)s AND kind = ANY(%(creators)s)
+"""
+_SPARED = """
+    SELECT remote.uid
+    FROM mailcache_mutation AS mutation JOIN mailcache_remote AS remote ON remote.id = mutation.remote_id
+    WHERE mutation.account_id = %(account)s AND mutation.target_id = %(mailbox)s AND mutation.state = %(settled)s
+      AND mutation.kind = ANY(%(creators)s) AND mutation.settlement > %(settlements)s
+      AND remote.mailbox_id = %(mailbox)s
+"""
+_NAMES_SETTLED = """
+    SELECT EXISTS (SELECT 1 FROM mailcache_mutation
+                   WHERE account_id = %(account)s AND kind = ANY(%(names)s) AND state = %(settled)s
+                     AND settlement > %(settlements)s)
+"""
+
+# A change of flags goes where its message went: to the one message that has the same bytes.
+_FOLLOW = """
+    UPDATE mailcache_mutation AS mutation
+    SET message_id = twin.id, remote_id = twin.remote_id, mailbox_id = twin.mailbox_id
+    FROM mailcache_message AS gone, LATERAL (
+        SELECT min(other.id) AS id, min(other.remote_id) AS remote_id, min(other.mailbox_id) AS mailbox_id
+        FROM mailcache_message AS other
+        WHERE other.account_id = %(account)s AND other.content_id = gone.content_id
+          AND other.remote_id IS NOT NULL AND NOT other.remote_id = ANY(%(remotes)s)
+        HAVING count(*) = 1
+    ) AS twin
+    WHERE mutation.account_id = %(account)s AND mutation.kind = %(store)s AND mutation.state <> %(settled)s
+      AND mutation.message_id = gone.id AND gone.account_id = %(account)s AND gone.remote_id = ANY(%(remotes)s)
+"""
+# What else concerned messages that are gone is moot, and all that waits for it; a copy of one is made from its bytes.
+_MOOT = """
+    WITH RECURSIVE moot AS (
+        SELECT id FROM mailcache_mutation
+        WHERE account_id = %(account)s
+          AND ((remote_id = ANY(%(remotes)s) AND kind = ANY(%(flags_and_expunges)s))
+               OR message_id IN (SELECT id FROM mailcache_message
+                                 WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)))
+        UNION
+        SELECT later.id FROM mailcache_mutation AS later JOIN moot ON later.depends_on_id = moot.id
+        WHERE later.account_id = %(account)s
+    )
+    SELECT id FROM moot
+"""
+_FORGET = """
+    WITH later AS (
+        UPDATE mailcache_mutation SET depends_on_id = NULL
+        WHERE account_id = %(account)s AND depends_on_id = ANY(%(ids)s) AND NOT id = ANY(%(ids)s)
+    )
+    DELETE FROM mailcache_mutation WHERE account_id = %(account)s AND id = ANY(%(ids)s)
+"""
+_WITHOUT_SOURCE = """
+    UPDATE mailcache_mutation SET remote_id = NULL WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)
+"""
+
+_CONSTANTS: dict[str, Any] = {
+    "sent": MutationState.SENT.value,
+    "settled": MutationState.SETTLED.value,
+    "store": MutationKind.STORE.value,
+    "creators": [kind.value for kind in CREATORS],
+    "names": [kind.value for kind in MAILBOX_KINDS],
+    "flags_and_expunges": [MutationKind.STORE.value, MutationKind.EXPUNGE.value],
+}
+
+
+def settlements_of(account_id: int) -> int:
+    """Return how many settlements the account has counted: read before the upstream is, it tells what a read holds."""
+    return Account.objects.values_list("settlements", flat=True).get(pk=account_id)
+
+
+def first_unknown_uid(*, account_id: int, mailbox_id: int) -> int | None:
+    """Return the first upstream UID that may be a copy of ours whose outcome is not known; None where there is none.
+
+    What is there from this UID on is not taken for new mail before replay knows what it is.
+    """
+    ((uid,),) = fetch_all(_SENT_FROM, {**_CONSTANTS, "account": account_id, "mailbox": mailbox_id})
+    return None if uid is None else int(uid)
+
+
+def spared_uids(*, account_id: int, mailbox_id: int, settlements: int) -> frozenset[int]:
+    """Return the upstream UIDs of messages that we put there after ``settlements`` was read: a read may lack them."""
+    parameters = {**_CONSTANTS, "account": account_id, "mailbox": mailbox_id, "settlements": settlements}
+    return frozenset(uid for (uid,) in fetch_all(_SPARED, parameters))
+
+
+def is_list_stale(*, account_id: int, settlements: int) -> bool:
+    """True when a change of mailbox names settled after ``settlements`` was read."""
+    parameters = {**_CONSTANTS, "account": account_id, "settlements": settlements}
+    ((stale,),) = fetch_all(_NAMES_SETTLED, parameters)
+    return bool(stale)
+
+
+def let_go_of(*, account_id: int, remote_ids: Collection[int]) -> None:
+    """Settle the queue with upstream messages that are gone, before their rows are deleted, by the merge rules.
+
+    A local delete or change of flags of what was deleted upstream is done with; a change of flags follows a message
+    that was moved; a copy or move that had not been replayed is made from the bytes that are here.
+    """
+    parameters: dict[str, Any] = {**_CONSTANTS, "account": account_id, "remotes": list(remote_ids)}
+    execute(_FOLLOW, parameters)
+    moot: Sequence[int] = [mutation_id for (mutation_id,) in fetch_all(_MOOT, parameters)]
+    if moot:
+        execute(_FORGET, {"account": account_id, "ids": moot})
+    execute(_WITHOUT_SOURCE, parameters)

@@ -1,0 +1,108 @@
+"""Watching one account: the main connection, and further ones that idle on other mailboxes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from django.db import Error as DatabaseError
+
+from mailcache.errors import LeaseLost, SealBroken
+from mailcache.services.leases import Fence
+from sync.backoff import account_delay
+from sync.errors import NoConnectionFree
+from sync.services.watch_reads import load_plan
+from sync.signals import Signal
+from sync.upstream.errors import AuthFailed, UpstreamError
+from sync.wanted import WantedBodies
+from sync.watch_connections import MayNotConnect
+from sync.watch_context import WatchContext
+from sync.watch_main import MainConnection
+
+logger = logging.getLogger(__name__)
+
+# Only a connection that lasted proves that the next failure is a new one (field notes, section 3: EmailEngine).
+_SETTLED_SECONDS = 300.0
+HOPELESS_SECONDS = 3600.0
+# Somebody waits for bytes: the pause after a failure is cut short, but logins stay this far apart.
+_LOGINS_APART_SECONDS = 5.0
+
+
+class AccountWatch:
+    """Watches one account for as long as ``run`` is running."""
+
+    __slots__ = ("_context", "_host", "_main", "_wanted", "_wants_bytes", "account_id")
+
+    def __init__(self, context: WatchContext, fence: Fence, host: str) -> None:
+        self.account_id = fence.account_id
+        self._context = context
+        self._host = host
+        self._wanted = WantedBodies(fence, context.slow, context.rng)
+        self._wants_bytes = Signal()
+        self._main: MainConnection | None = None
+
+    def want(self) -> None:
+        """A client waits for bytes of this account."""
+        self._wants_bytes.set()
+        if self._main is not None:
+            self._main.fetch_wanted()
+
+    def probe(self) -> None:
+        """Find out whether the connections are still alive."""
+        if self._main is not None:
+            self._main.probe()
+
+    async def run(self) -> None:
+        """Watch until cancelled, connecting again and again."""
+        failures = 0
+        while True:
+            began = self._context.clock()
+            pause = 0.0
+            try:
+                await self._connected(after_failure=failures > 0)
+            except AuthFailed as error:
+                logger.warning("account %s: %s", self.account_id, error)
+                # The sync notes it in the account, which ends the watching until the credentials change.
+                self._context.requests.speak(self.account_id)
+                pause = HOPELESS_SECONDS
+            except SealBroken as error:
+                logger.warning("account %s is not watched: %s", self.account_id, error)
+                pause = HOPELESS_SECONDS
+            except NoConnectionFree as error:
+                logger.info("account %s is not watched now: %s", self.account_id, error)
+                self._context.cannot_watch(self.account_id)
+                pause = HOPELESS_SECONDS
+            except MayNotConnect:
+                pause = HOPELESS_SECONDS  # it is given back with the next look at the accounts
+            except LeaseLost as error:
+                logger.info("account %s: %s", self.account_id, error)
+                pause = HOPELESS_SECONDS
+            except (UpstreamError, DatabaseError) as error:
+                logger.info("account %s: the watching connection ended: %s", self.account_id, error)
+            if pause:
+                await asyncio.sleep(pause)
+            failures = 1 if self._context.clock() - began > _SETTLED_SECONDS else failures + 1
+            await self._rest(account_delay(failures, self._context.rng).total_seconds())
+
+    async def _connected(self, *, after_failure: bool) -> None:
+        plan = await self._context.database.call(load_plan, self.account_id)
+        async with self._context.connections.open(self.account_id, self._host) as connection:
+            if after_failure:
+                # While nobody listened anything may have happened, in any mailbox.
+                self._context.requests.speak(self.account_id)
+            main = MainConnection(self._context, connection, plan, self._wanted)
+            self._main = main
+            try:
+                # Wants that came while there was no connection.
+                self._wants_bytes.clear()
+                main.fetch_wanted()
+                await main.run()
+            finally:
+                self._main = None
+                await main.close()
+
+    async def _rest(self, seconds: float) -> None:
+        """Pause after a failure; not for long while somebody waits."""
+        least = min(_LOGINS_APART_SECONDS, seconds)
+        await asyncio.sleep(least)
+        await self._wants_bytes.wait(seconds - least)

@@ -1,0 +1,96 @@
+"""Locks on all mailboxes that show a message: in one order, and complete although others change labels meanwhile."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from mailcache.errors import NoSuchMailbox
+from mailcache.flags import FlagSet
+from mailcache.journal import lock_mailbox
+from mailcache.models import Mailbox, MailboxRole, Message
+from mailcache.services.flags import store_flags
+from mailcache.services.ingest_list import ingest_mailbox_list
+from mailcache.services.ingest_skeleton import SkeletonRow, add_messages
+from mailcache.services.labels import apply_labels, set_labels
+from mailcache.services.leases import Fence
+from mailcache.services.mailbox_locks import Locks, with_locks
+from mailcache.wire.number_set import NumberSet
+from tests.builders import INTERNAL_DATE, UIDVALIDITY, make_account, make_fence, make_mailboxes, upstream_mailbox
+from tests.mailcache.deltas import adding
+from tests.waiting import wait_until
+
+
+@pytest.mark.django_db
+class TestOrder:
+    def test_what_is_missing_is_locked_in_order_and_the_work_done_once(self) -> None:
+        first, second, third = make_mailboxes(make_fence(make_account()), "A", "B", "C")
+        seen: list[int] = []
+
+        def work(locks: Locks) -> int:
+            seen.append(locks[second.pk].id)
+            locks.require({first.pk, third.pk})
+            Mailbox.objects.filter(pk=first.pk).update(messages=1)
+            return locks[first.pk].uidnext
+
+        with CaptureQueriesContext(connection) as queries:
+            assert with_locks([second.pk], work) == 1
+        assert len(seen) == 2
+        assert [query["sql"].count("ORDER BY mailbox.id") for query in queries if "FOR NO KEY" in query["sql"]] == [
+            1,
+            1,
+        ]
+        first.refresh_from_db()
+        assert first.messages == 1
+
+    def test_a_mailbox_that_does_not_exist(self) -> None:
+        with pytest.raises(NoSuchMailbox):
+            with_locks([0], lambda locks: None)
+
+    def test_only_accounts_with_labels_share_messages(self) -> None:
+        fence = make_fence(make_account())
+        inbox = make_mailboxes(fence, "INBOX", "Work")[0]
+        assert not lock_mailbox(inbox.pk).shares_messages
+        set_labels(fence=fence, labels={b"Work": "Work"})
+        assert lock_mailbox(inbox.pk).shares_messages
+
+
+@pytest.fixture
+def shared(transactional_db: None) -> tuple[Fence, int, dict[str, Mailbox]]:
+    account = make_account()
+    fence = make_fence(account)
+    listed = [upstream_mailbox("INBOX", MailboxRole.INBOX), upstream_mailbox("All", MailboxRole.ALL)]
+    ingest_mailbox_list(fence=fence, listed=listed)
+    set_labels(fence=fence, labels={b"INBOX": "\\Inbox"})
+    mailboxes = {mailbox.name: mailbox for mailbox in Mailbox.objects.mirrored(account.pk)}
+    row = SkeletonRow(1, FlagSet(), INTERNAL_DATE, 100, upstream_id="7")
+    add_messages(fence=fence, mailbox_id=mailboxes["All"].pk, uidvalidity=UIDVALIDITY, rows=[row])
+    return fence, account.user_id, mailboxes
+
+
+def test_a_message_that_gets_a_label_while_its_flags_change_has_them_too(
+    shared: tuple[Fence, int, dict[str, Mailbox]],
+) -> None:
+    fence, user_id, mailboxes = shared
+    everything = mailboxes["All"].pk
+
+    def store() -> None:
+        store_flags(user_id=user_id, mailbox_id=everything, uids=NumberSet.parse("1"), store=adding("\\Seen"))
+        connection.close()
+
+    thread = threading.Thread(target=store)
+    with transaction.atomic():
+        apply_labels(fence=fence, source_mailbox_id=everything, uidvalidity=UIDVALIDITY, labels={1: ("\\Inbox",)})
+        thread.start()
+        wait_until(_somebody_waits)
+    thread.join(timeout=20)
+    assert list(Message.objects.values_list("flags", flat=True)) == [1, 1]
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
