@@ -9,7 +9,7 @@ import pytest
 from celery import current_app
 from django.utils import timezone
 
-from mailcache.models import Account, AccountState, LeaseKind, Message, Mutation
+from mailcache.models import Account, AccountState, LeaseKind, Mailbox, Message, Mutation
 from mailcache.services import leases
 from mailcache.services.ingest_skeleton import add_messages
 from mailcache.services.mutation_control import retry_mutations
@@ -185,3 +185,14 @@ def _pretend(hands: Hands, count: int) -> None:
     rows = [skeleton_row(uid) for uid in range(3, count + 1)]
     add_messages(fence=fence, mailbox_id=inbox.pk, uidvalidity=inbox.upstream_uidvalidity or 0, rows=rows)
     leases.release(fence)
+
+
+class TestLabels:
+    def test_nothing_is_expunged_where_a_mailbox_is_only_a_label(self, hands: Hands) -> None:
+        data = message_bytes("one")
+        hands.deliver(data)
+        Mailbox.objects.filter(account=hands.account, name="INBOX").update(label="\\Inbox")
+        hands.delete()
+        assert hands.replay() is ReplayEnd.DONE
+        assert [one for one, _ in hands.there()] == [data]
+        assert [(kind, state) for kind, state, _ in hands.unsettled()] == [("expunge", "pending")]
