@@ -14,7 +14,7 @@ from mailcache.segments import read_chunks
 from mailcache.services.settle_creators import settle_creators
 from mailcache.services.settlement import note_accepted, note_sent, retry_later
 from sync.replay.lookup import find_message_id, resolve
-from sync.replay.mailboxes import is_missing, make_again
+from sync.replay.mailboxes import is_missing, make_again, target_numbering
 from sync.replay.plan import Queued, Step
 from sync.replay.present import known_of
 from sync.replay.store import kept_local
@@ -119,12 +119,13 @@ class _Batch:
     def _numbering(self) -> Numbering:
         """Return what the target is like; where keywords are appended, also which of them it stores."""
         work = self._work
+        numbering = target_numbering(work, self._target)
         flags = FlagSet()
         for member in self._members:
             flags = flags.merged(add=member.delta.add, remove=FlagSet())
         if flags.keywords:
             self._kept = kept_local(work.open(self._target), flags)
-        return work.numbering(self._target)
+        return numbering
 
     def _make_again(self, error: CommandRefused) -> bool:
         return is_missing(error) and make_again(self._work, self._target)
@@ -177,7 +178,7 @@ def _without_filed(
         if not known[member.id].message_id or rows[member.id].created_at < now - _FILED_WITHIN:
             rest.append(member)
             continue
-        uidvalidity, uidnext = work.numbering(target)
+        uidvalidity, uidnext = target_numbering(work, target)
         work.open(target)
         uid = find_message_id(work, known[member.id])
         if uid is None:

@@ -11,7 +11,7 @@ from mailcache.services.settle_names import settle_create, settle_delete, settle
 from mailcache.services.settlement import settle_subscription
 from mailcache.wire import utf7
 from sync.replay.plan import Kind, Step
-from sync.replay.work import ReplayWork
+from sync.replay.work import Numbering, ReplayWork
 from sync.upstream.errors import CommandRefused, Severity
 from sync.upstream.values import ListedMailbox
 
@@ -106,6 +106,17 @@ def make_again(work: ReplayWork, mailbox: Mailbox) -> bool:
     except CommandRefused:
         return _listed(work, name) is not None
     return True
+
+
+def target_numbering(work: ReplayWork, target: Mailbox) -> Numbering:
+    """Return what the next message of a target will be called; one that somebody deleted upstream is made again."""
+    try:
+        return work.numbering(target)
+    except CommandRefused as error:
+        is_there = not is_missing(error) and _listed(work, bytes(target.upstream_name or b"")) is not None
+        if is_there or not make_again(work, target):
+            raise
+    return work.numbering(target)
 
 
 def is_missing(error: CommandRefused) -> bool:

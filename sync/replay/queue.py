@@ -21,19 +21,21 @@ _COLUMNS = (
     "pk", "kind", "mailbox_id", "target_id", "remote_id", "remote__mailbox_id", "depends_on_id", "state", "attempts",
     "next_try_at", "add_flags", "add_keywords", "remove_flags", "remove_keywords", "arguments",
 )  # fmt: skip
+_MESSAGE_KINDS = frozenset({Kind.APPEND, Kind.COPY, Kind.MOVE, Kind.EXPUNGE})
 _NAMED = frozenset({Kind.CREATE, Kind.DELETE, Kind.RENAME})
 
 
 def load_queue(account_id: int, now: datetime) -> list[Queued]:
     """Return what is not settled yet, in order: a bounded beginning of it that has something to do, or all."""
-    upstream = set(
-        Mailbox.objects.filter(account_id=account_id, upstream_name__isnull=False).values_list("pk", flat=True)
-    )
+    mailboxes = Mailbox.objects.filter(account_id=account_id)
+    upstream = set(mailboxes.filter(upstream_name__isnull=False).values_list("pk", flat=True))
+    # What happens in one of these is a change of labels: a command on the message would reach all its mailboxes.
+    labels = set(mailboxes.exclude(label="").values_list("pk", flat=True))
     unsettled = Mutation.objects.unsettled(account_id)
     due = Q(next_try_at__lte=now) & ~Q(state=MutationState.PARKED)
     ends = list(unsettled.filter(due).values_list("pk", flat=True)[_WINDOW - 1 : _WINDOW])
     rows = unsettled.filter(pk__lte=ends[0]) if ends else unsettled
-    return [_queued(row, upstream, now) for row in rows.values_list(*_COLUMNS).iterator(chunk_size=5_000)]
+    return [_queued(row, upstream, labels, now) for row in rows.values_list(*_COLUMNS).iterator(chunk_size=5_000)]
 
 
 def has_due(account_id: int, now: datetime) -> bool:
@@ -62,7 +64,7 @@ class Seen(NamedTuple):
         return min(date.first() or latest, latest)
 
 
-def _queued(row: tuple[Any, ...], upstream: set[int], now: datetime) -> Queued:
+def _queued(row: tuple[Any, ...], upstream: set[int], labels: set[int], now: datetime) -> Queued:
     (
         number, kind_name, mailbox, target, remote, remote_mailbox, depends_on, state, attempts,
         next_try_at, add, add_keywords, remove, remove_keywords, arguments,
@@ -71,6 +73,7 @@ def _queued(row: tuple[Any, ...], upstream: set[int], now: datetime) -> Queued:
     # A change of a message happens where the message is upstream, whatever became of it here.
     place = remote_mailbox if remote_mailbox is not None else mailbox
     needed = {target} if kind is Kind.APPEND else {place, target}
+    in_label = kind in _MESSAGE_KINDS and not labels.isdisjoint({mailbox, target})
     names = (arguments.get("name"), arguments.get("from"), arguments.get("to")) if kind in _NAMED else ()
     return Queued(
         id=number,
@@ -84,6 +87,6 @@ def _queued(row: tuple[Any, ...], upstream: set[int], now: datetime) -> Queued:
         ready=next_try_at <= now,
         parked=state == MutationState.PARKED,
         sent=state == MutationState.SENT,
-        has_place=kind is Kind.CREATE or all(mailbox in upstream for mailbox in needed if mailbox is not None),
+        has_place=not in_label and (kind is Kind.CREATE or all(one in upstream for one in needed if one is not None)),
         attempts=attempts,
     )

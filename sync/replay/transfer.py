@@ -11,7 +11,7 @@ from mailcache.services.vanished import settle_vanished
 from mailcache.wire.number_set import NumberSet
 from sync.replay.expunge import OTHER_MESSAGE
 from sync.replay.lookup import resolve
-from sync.replay.mailboxes import is_missing, make_again
+from sync.replay.mailboxes import is_missing, make_again, target_numbering
 from sync.replay.plan import Kind, Queued, Step
 from sync.replay.present import Checked, Present, check, present
 from sync.replay.store import READ_ONLY
@@ -32,7 +32,7 @@ def replay_transfer(work: ReplayWork, step: Step) -> None:
 
 
 def _transfer(work: ReplayWork, kind: Kind, source: Mailbox, target: Mailbox, batch: Sequence[Queued]) -> None:
-    uidvalidity, uidnext = work.numbering(target)
+    uidvalidity, uidnext = target_numbering(work, target)
     selected = work.open(source)
     if kind is Kind.MOVE and selected.read_only:
         work.park(batch, READ_ONLY)

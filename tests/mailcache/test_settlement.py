@@ -187,7 +187,6 @@ class TestOneOfTwo:
     def test_it_gives_way_even_to_one_that_is_gone(self, queued: QueuedAccount) -> None:
         data = message_bytes()
         (append,) = queued.append(queued.archive, data)
-        note_sent(fence=queued.fence, ids=[append.pk], noted=NOTED)
         queued.expunge(queued.archive, 1)
         queued.arrive(queued.archive, 10, data)
         _settle(queued, queued.archive, {append: 10})

@@ -24,20 +24,11 @@ DATE = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)
 EVERYTHING = NumberSet([(1, 2**32 - 1)])
 
 
-class Hands:
+class LocalHands:
     """Changes here by mailbox name; ``replay`` takes them upstream."""
 
-    def __init__(self, account: Account, dovecot: Dovecot, user: str, proxy: ChaosProxy) -> None:
+    def __init__(self, account: Account) -> None:
         self.account = account
-        self.dovecot = dovecot
-        self.user = user
-        self.proxy = proxy
-
-    def deliver(self, *messages: bytes, mailbox: str = INBOX, flags: tuple[str, ...] = ()) -> None:
-        """Put messages into the upstream, and bring the mirror in step."""
-        for message in messages:
-            self.dovecot.deliver(self.user, message, mailbox, flags=flags)
-        self.sync()
 
     def sync(self) -> None:
         """Bring the mirror in step."""
@@ -106,6 +97,31 @@ class Hands:
         """Subscribe to a mailbox, or no longer."""
         set_subscribed(user_id=self.account.user_id, mailbox_id=self.mailbox(name).pk, subscribed=subscribed)
 
+    def states(self) -> list[tuple[str, str]]:
+        """Return kind and state of what is in the queue."""
+        return list(Mutation.objects.filter(account=self.account).order_by("pk").values_list("kind", "state"))
+
+    def unsettled(self) -> list[tuple[str, str, str]]:
+        """Return kind, state and last error of what has not settled."""
+        rows = Mutation.objects.unsettled(self.account.pk)
+        return list(rows.values_list("kind", "state", "last_error"))
+
+
+class Hands(LocalHands):
+    """The same, with a look at the Dovecot behind it."""
+
+    def __init__(self, account: Account, dovecot: Dovecot, user: str, proxy: ChaosProxy) -> None:
+        super().__init__(account)
+        self.dovecot = dovecot
+        self.user = user
+        self.proxy = proxy
+
+    def deliver(self, *messages: bytes, mailbox: str = INBOX, flags: tuple[str, ...] = ()) -> None:
+        """Put messages into the upstream, and bring the mirror in step."""
+        for message in messages:
+            self.dovecot.deliver(self.user, message, mailbox, flags=flags)
+        self.sync()
+
     def there(self, name: str = INBOX) -> list[tuple[bytes, frozenset[str]]]:
         """Return bytes and flags of an upstream mailbox."""
         return upstream(self.dovecot, self.user, name)[name]
@@ -115,12 +131,3 @@ class Hands:
         with self.dovecot.login(self.user) as client:
             _, rows = client.list()
         return {row.decode().rpartition(' "/" ')[2].strip('"') for row in rows if isinstance(row, bytes)}
-
-    def states(self) -> list[tuple[str, str]]:
-        """Return kind and state of what is in the queue."""
-        return list(Mutation.objects.filter(account=self.account).order_by("pk").values_list("kind", "state"))
-
-    def unsettled(self) -> list[tuple[str, str, str]]:
-        """Return kind, state and last error of what has not settled."""
-        rows = Mutation.objects.unsettled(self.account.pk)
-        return list(rows.values_list("kind", "state", "last_error"))
