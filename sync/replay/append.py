@@ -36,6 +36,7 @@ def replay_append(work: ReplayWork, step: Step) -> None:
     for batch in batches(step.members, _MOST):
         work.pause_point()
         rows = work.rows(batch)
+        batch = [member for member in batch if member.id in rows]
         if target.role == MailboxRole.SENT and work.upstream.profile.files_sent_mail:
             batch = _without_filed(work, target, batch, rows)
         for members in _by_bytes(batch, rows):
@@ -51,7 +52,7 @@ class _Batch:
     ) -> None:
         self._work = work
         self._target = target
-        self._members = [member for member in members if member.id in rows]
+        self._members = members
         self._rows = rows
         self._kept = FlagSet()
         self._accepted: list[Queued] = []

@@ -33,6 +33,7 @@ def resolve(work: ReplayWork, mailbox: Mailbox, members: Sequence[Queued], *, fr
     """Do the same for some creators into one mailbox. ``fresh``: the mailbox is opened anew, to see what arrived."""
     selected = work.upstream.select(bytes(mailbox.upstream_name or b"")) if fresh else work.open(mailbox)
     rows = work.rows(members)
+    members = [member for member in members if member.id in rows]
     current: list[Queued] = []
     for member in members:
         if rows[member.id].noted.get("uidvalidity") == selected.uidvalidity:

@@ -22,8 +22,8 @@ _USES = {role.value: role.label for role in MailboxRole if role not in (MailboxR
 def replay_mailbox(work: ReplayWork, step: Step) -> None:
     """Make one change of mailbox names or subscriptions."""
     (member,) = step.members
-    mutation = Mutation.objects.select_related("mailbox").get(pk=member.id)
-    if mutation.mailbox is None:
+    mutation = Mutation.objects.select_related("mailbox").filter(pk=member.id).first()
+    if mutation is None or mutation.mailbox is None:
         return
     work.pace()
     try:

@@ -68,6 +68,8 @@ def check(work: ReplayWork, found: Present) -> Checked:
     same, other, gone = list[Queued](), list[Queued](), list[Queued]()
     for member in found.members:
         uid = found.uids[member.id]
+        if member.id not in known:
+            continue  # an operator has dropped it
         if uid in missing:
             gone.append(member)
         elif uid in told and is_same(known[member.id], told[uid], exact_sizes=exact):

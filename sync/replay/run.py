@@ -12,7 +12,7 @@ from random import Random
 from django.utils import timezone
 
 from mailcache.errors import LeaseLost, SealBroken
-from mailcache.models import Account, AccountState, LeaseKind
+from mailcache.models import Account, AccountState, LeaseKind, Mailbox
 from mailcache.services import leases
 from mailcache.services.accounts import record_sync_failure
 from mailcache.services.leases import Fence
@@ -208,6 +208,9 @@ class _Slice:
         try:
             executor = look_up if step.sent else _EXECUTORS[step.kind]
             executor(work, step)
+        except Mailbox.DoesNotExist:
+            # A sync has removed it meanwhile, with all that was queued for it.
+            logger.info("account %s: a mailbox went while changes of it were replayed", self._account.pk)
         except CommandRefused as error:
             # A mailbox that cannot be opened, or not be asked about.
             work.refused(step.members, error, outcome_known=not step.sent)
