@@ -170,9 +170,12 @@ class _MailboxAudit:
             if message.uid is not None and message.flags is not None:
                 checksum.add(message.uid, _parse(message.flags))
 
+        client = self._upstream.client
+        if not self._upstream.profile.wide_ranges:
+            client.uid_fetch(client.uid_search(), b"(FLAGS)", on_message=add)
         # Some servers refuse 1:* where there is nothing.
-        if selected.exists:
-            self._upstream.client.uid_fetch_set(b"1:*", b"(FLAGS)", on_message=add)
+        elif selected.exists:
+            client.uid_fetch_set(b"1:*", b"(FLAGS)", on_message=add)
         return checksum
 
     def _read_here(self) -> MailboxChecksum:

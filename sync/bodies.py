@@ -199,6 +199,7 @@ class BodyFetcher:
         size = sum(body.size for body in found)
         if size:
             pace.bytes_per_second, pace.measured = size / max(seconds, 0.001), True
+            pace.rough = seconds < planner.ROUGH_SECONDS
         pace.batch_limit = planner.next_limit(
             pace.batch_limit,
             seconds=seconds,

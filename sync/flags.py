@@ -12,6 +12,7 @@ from sync import planner
 from sync.gmail import canonical_labels
 from sync.label_mailboxes import are_labels_told, take_labels
 from sync.upstream.errors import CommandBad, NotOffered
+from sync.upstream.protocol.fetch import command_sets
 from sync.upstream.values import FetchedMessage
 from sync.work import SliceWork
 
@@ -71,12 +72,18 @@ class FlagComparison:
 
     def _fetch(self, uids: Sequence[int], *, changed_since: int | None = None) -> None:
         collector = _Collector()
-        # The span of the messages: what it names besides is not here, and a list of them would be long.
-        span = b"%d:%d" % (uids[0], uids[-1])
-        self._work.upstream.client.uid_fetch_set(
-            span, _ITEMS_AND_LABELS if self._with_labels else _ITEMS, on_message=collector, changed_since=changed_since
-        )
+        items = _ITEMS_AND_LABELS if self._with_labels else _ITEMS
+        client = self._work.upstream.client
+        for sequence_set in self._sets(uids):
+            client.uid_fetch_set(sequence_set, items, on_message=collector, changed_since=changed_since)
         self._take(collector)
+
+    def _sets(self, uids: Sequence[int]) -> Iterable[bytes]:
+        """Return the span of the messages: what it names besides is not here, and a list of them would be long."""
+        profile = self._work.upstream.profile
+        if profile.wide_ranges:
+            return [b"%d:%d" % (uids[0], uids[-1])]
+        return command_sets(uids, most=profile.largest_fetch)
 
     def _take(self, collector: _Collector) -> None:
         self._apply(collector.flags)

@@ -59,9 +59,10 @@ class Members:
         self._skeleton.add(sorted(told - known))
 
     def _take_grown(self, plan: Plan, recent: int) -> None:
-        if plan.flags is FlagSource.SINCE and len(self._here) <= SINCE_MESSAGES:
+        profile = self._work.upstream.profile
+        if plan.flags is FlagSource.SINCE and len(self._here) <= SINCE_MESSAGES and profile.wide_ranges:
             self.told = self._skeleton.add_grown(plan.new, since=plan.since)
-        elif recent and self._work.upstream.profile.size_sweeps:
+        elif recent and profile.size_sweeps:
             self.told = self._skeleton.add_grown(plan.new, recent=self._here[-recent:])
         else:
             self._skeleton.add(plan.new)

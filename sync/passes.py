@@ -27,6 +27,9 @@ from sync.work import SliceWork
 
 logger = logging.getLogger(__name__)
 
+# How many batches, each larger than the one before, may be fetched to learn how fast the upstream is.
+_MEASUREMENTS = 3
+
 
 class Passes:
     """Works on the account's mailboxes; one that fails does not stop the others.
@@ -128,14 +131,22 @@ class Passes:
         self._dispenser.reopen(mailbox, listed=True)
 
     def _is_long(self, mailbox: Mailbox) -> bool:
-        if not self._work.pace.measured:
+        pace = self._work.pace
+        missing = self._octets_without_header(mailbox)
+        for _ in range(_MEASUREMENTS):
+            if not missing or self._rights.withholds(missing):
+                return missing > 0
+            is_long = planner.are_headers_worthwhile(missing, pace.bytes_per_second)
+            if pace.measured and not (is_long and pace.rough):
+                return is_long
             self._fetch_newest(mailbox)
+            missing = self._octets_without_header(mailbox)
+        return planner.are_headers_worthwhile(missing, pace.bytes_per_second)
+
+    def _octets_without_header(self, mailbox: Mailbox) -> int:
         self._store.drain()
         waiting = Listing.objects.fetchable(mailbox.account_id, timezone.now()).filter(mailbox=mailbox)
-        missing = waiting.filter(header__isnull=True).aggregate(size=Sum("size"))["size"] or 0
-        if missing and self._rights.withholds(missing):
-            return True
-        return planner.are_headers_worthwhile(missing, self._work.pace.bytes_per_second)
+        return waiting.filter(header__isnull=True).aggregate(size=Sum("size"))["size"] or 0
 
     def _fetch_bodies(self) -> None:
         try:

@@ -15,6 +15,8 @@ CHUNK_MESSAGES = 500
 # The first batch is small: it measures how fast the upstream is, and the newest mail can be read at once.
 FIRST_BATCH_BYTES = 256 * 1024
 _QUICK_SECONDS = 2.0
+# A batch that takes less says little about how fast larger ones come.
+ROUGH_SECONDS = 0.5
 _SLOW_SECONDS = 8.0
 _GROWTH = 8
 # Headers are fetched ahead only where the bodies would take longer than this to come.

@@ -68,13 +68,15 @@ class Profile:
     exact_sizes: bool = True
     """RFC822.SIZE is the size of what FETCH BODY[] gives."""
     size_sweeps: bool = True
-    """RFC822.SIZE of many messages is cheap. Where not, it comes with the bodies."""
+    """RFC822.SIZE of many messages is cheap. Where not, it is asked of new messages alone."""
     status_mailbox_id: bool = True
     """STATUS may be asked for MAILBOXID. Where not, EXAMINE alone tells it."""
     uid_search_all: bool = True
     """UID SEARCH ALL works. Where not, UIDs are listed by FETCH."""
     largest_fetch: int = 500
     """Messages in one FETCH."""
+    wide_ranges: bool = True
+    """A range may span UIDs by the thousand. Where not, it names messages that are there, ``largest_fetch`` of them."""
     verify_bodies: bool = False
     """FETCH has been seen to return another message than was asked for: the header is compared."""
 
@@ -117,11 +119,11 @@ PROFILES: tuple[Profile, ...] = (
     Profile(
         "yahoo", "Yahoo, AOL", hosts=("imap.mail.yahoo.com", "imap.aol.com", "yahoo.com", "aol.com"),
         says=("yahoo", "aol"),
-        uidonly=True, idle_seconds=3 * _MINUTE, verify_bodies=True, throttle=True,
+        uidonly=True, idle_seconds=3 * _MINUTE, wide_ranges=False, verify_bodies=True, throttle=True,
     ),
     Profile(
         "yahoojp", "Yahoo Japan", hosts=("imap.mail.yahoo.co.jp",),
-        masked=frozenset({"MOVE"}), idle_seconds=3 * _MINUTE, verify_bodies=True, throttle=True,
+        masked=frozenset({"MOVE"}), idle_seconds=3 * _MINUTE, wide_ranges=False, verify_bodies=True, throttle=True,
     ),
     # 28
     Profile(

@@ -32,6 +32,8 @@ class Pace:
     bytes_per_second: float = _ASSUMED_BYTES_PER_SECOND
     batch_limit: int = FIRST_BATCH_BYTES
     measured: bool = False
+    rough: bool = True
+    """The last batch came at once: that tells how long a command takes rather than how fast bytes come."""
 
 
 def _nothing() -> None:

@@ -6,11 +6,13 @@ its mirror must find every ENVELOPE unchanged.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from mailcache.mime.lexer import Lexer, LexerError
 
 MAX_ADDRESSES = 1000
+_SHORT = 256
 
 _MISSING_MAILBOX = b"MISSING_MAILBOX"
 _MISSING_DOMAIN = b"MISSING_DOMAIN"
@@ -31,9 +33,17 @@ GROUP_END = Address(None, None, None, None)
 
 def parse_addresses(value: bytes) -> tuple[Address, ...]:
     """Return the addresses of a (folded) field value. Never raises; what cannot be read has its parts missing."""
+    return _parse_again(value) if len(value) <= _SHORT else _parse(value)
+
+
+def _parse(value: bytes) -> tuple[Address, ...]:
     reader = _Reader(value)
     reader.address_list()
     return tuple(reader.found)
+
+
+# Each list is read for ENVELOPE and for sorting, and the same people write again and again.
+_parse_again = lru_cache(maxsize=2_048)(_parse)
 
 
 class _Reader:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailcache.mime.envelope import Render, render_envelope, without_nul
-from mailcache.mime.headers import first_values, unfold
-from mailcache.mime.parameters import Parameters, parse_disposition, parse_languages
+from mailcache.mime.headers import unfold
+from mailcache.mime.parameters import Parameters, parse_languages
 from mailcache.mime.scan import Part
 from mailcache.wire.strings import render_nstring, render_nstring_utf8
 
@@ -83,7 +83,7 @@ def _single(part: Part, style: _Style) -> bytes:
 
 def _extension(part: Part, style: _Style) -> bytes:
     values = _values(part)
-    disposition = parse_disposition(values.get(b"content-disposition"))
+    disposition = None if part.ignores_mime else part.disposition
     shown = b"NIL"
     if disposition is not None:
         shown = b"(" + style.string(disposition.type) + b" " + _parameters(disposition.parameters, style) + b")"
@@ -93,7 +93,7 @@ def _extension(part: Part, style: _Style) -> bytes:
 
 
 def _values(part: Part) -> dict[bytes, bytes]:
-    return {} if part.ignores_mime else first_values(part.fields)
+    return {} if part.ignores_mime else part.values
 
 
 def _parameters(parameters: Parameters, style: _Style) -> bytes:

@@ -12,6 +12,8 @@ from mailcache.wire.strings import render_nstring, render_nstring_utf8
 Render = Callable[[bytes | None], bytes]
 
 _WHITE_SPACE = re.compile(rb"[ \t\r\n]+")
+# Words with one space between them, and nothing that has to be escaped: what most texts are.
+_PLAIN = re.compile(rb"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 _TO_ESCAPE = re.compile(rb'["\\]')
 _ADDRESS_FIELDS = (b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc")
 
@@ -67,6 +69,8 @@ def _for_people(value: bytes | None, render: Render) -> bytes:
     """
     if value is None:
         return b"NIL"
+    if _PLAIN.fullmatch(value):
+        return b'"' + value + b'"'
     shown = _WHITE_SPACE.sub(b" ", without_nul(value)).strip(b" ")
     if shown == value and not _TO_ESCAPE.search(shown):
         return render(shown)

@@ -9,6 +9,7 @@ _ATOM = re.compile(rb"[^" + _SPECIALS + rb"]+")
 _ATOM_OR_DOT = re.compile(rb"(?:[^" + _SPECIALS + rb"]|\.)+")
 _MIME_TOKEN = re.compile(rb"(?:[^" + _SPECIALS + rb"/?=]|\.)+")
 _BLANKS = re.compile(rb"[ \t\r\n]+")
+_BLANK_OR_COMMENT = b" \t\r\n("
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 
 
@@ -54,14 +55,15 @@ class Lexer:
 
     def skip_blanks(self) -> None:
         """Step over white space and comments."""
-        while True:
+        # Mostly there are none.
+        while self.peek() in _BLANK_OR_COMMENT:
             match = _BLANKS.match(self.value, self.position)
             if match is not None:
                 self.position = match.end()
-            elif self.peek() == b"(":
-                self._skip_comment()
-            else:
+            elif self.at_end:
                 return
+            else:
+                self._skip_comment()
 
     def phrase(self) -> bytes:
         """Read words; one space stands between them."""

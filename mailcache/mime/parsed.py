@@ -16,7 +16,7 @@ from mailcache.mime.headers import Buffer, Field, first_values, parse_fields, un
 from mailcache.mime.message_ids import all_message_ids, first_message_id
 from mailcache.mime.scan import scan
 from mailcache.mime.sections import SectionTable
-from mailcache.mime.text import extract_text, has_attachment
+from mailcache.mime.text import find_preview, has_attachment
 
 # Raised when a rendering changes, so that rows of an older one can be found.
 RENDERING_VERSION = 1
@@ -72,7 +72,6 @@ class ParsedMessage:
     sort_cc: str
     sent_at: datetime | None
     preview: str
-    text: str
     has_attachment: bool
     defects: tuple[str, ...]
 
@@ -87,10 +86,9 @@ def parse_message(data: Buffer) -> ParsedMessage:
     scanned = scan(data)
     root = scanned.root
     fields = root.fields
-    values = first_values(fields)
+    values = root.values
     header = _render_header(fields)
     body, bodystructure = render_body(root), render_bodystructure(root)
-    text, preview = extract_text(data, root)
     subject = decode_words(unfold(values.get(b"subject", b"")))[:_MAX_SUBJECT]
     return ParsedMessage(
         size=len(data),
@@ -112,8 +110,7 @@ def parse_message(data: Buffer) -> ParsedMessage:
         sort_to=_sort_key(values.get(b"to")),
         sort_cc=_sort_key(values.get(b"cc")),
         sent_at=parse_date_field(values.get(b"date")),
-        preview=preview,
-        text=text,
+        preview=find_preview(data, root),
         has_attachment=has_attachment(root),
         defects=scanned.defects,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mailcache.mime.headers import MAX_HEADER_BYTES, Buffer, Field, first_values, header_end, parse_fields
-from mailcache.mime.parameters import ContentType, parse_content_type
+from mailcache.mime.parameters import ContentType, Disposition, parse_content_type, parse_disposition
 
 MAX_DEPTH = 20
 MAX_PARTS = 1000
@@ -26,7 +26,10 @@ class Part:
     body_end: int = 0
     lines: int = 0
     fields: list[Field] = field(default_factory=list)
+    values: dict[bytes, bytes] = field(default_factory=dict)
+    """The first value of each field by lower-case name."""
     content_type: ContentType | None = None
+    disposition: Disposition | None = None
     is_multipart: bool = False
     is_message: bool = False
     ignores_mime: bool = False
@@ -83,7 +86,7 @@ class _Scanner:
     def message(self, start: int, boundaries: list[bytes], depth: int) -> tuple[Part, _Hit | None]:
         """Read a message, at the top or within another."""
         part, hit = self.part(start, boundaries, depth, digest=False)
-        part.ignores_mime = not any(found.name in (b"mime-version", b"content-type") for found in part.fields)
+        part.ignores_mime = not (b"mime-version" in part.values or b"content-type" in part.values)
         return part, hit
 
     def part(self, start: int, boundaries: list[bytes], depth: int, *, digest: bool) -> tuple[Part, _Hit | None]:
@@ -99,7 +102,9 @@ class _Scanner:
             body_start = max(cut.body_end, start)
         part = Part(start, body_start)
         part.fields = parse_fields(self.data[start : min(body_start, start + MAX_HEADER_BYTES)])
-        part.content_type = parse_content_type(first_values(part.fields).get(b"content-type"))
+        part.values = first_values(part.fields)
+        part.content_type = parse_content_type(part.values.get(b"content-type"))
+        part.disposition = parse_disposition(part.values.get(b"content-disposition"))
         if body_start - start > MAX_HEADER_BYTES:
             self.defects.append("header too long")
         self._classify(part, digest=digest)
@@ -115,8 +120,7 @@ class _Scanner:
     def _classify(self, part: Part, *, digest: bool) -> None:
         content_type = part.content_type
         if content_type is None:
-            has_field = any(found.name == b"content-type" for found in part.fields)
-            part.is_message = digest and not has_field
+            part.is_message = digest and b"content-type" not in part.values
         elif content_type.type.lower() == b"multipart":
             part.is_multipart = True
         elif content_type.full == b"message/rfc822":

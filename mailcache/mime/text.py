@@ -6,8 +6,8 @@ import html
 import re
 
 from mailcache.mime.encoded_words import clean, decode_base64, decode_bytes, decode_quoted_printable, decode_words
-from mailcache.mime.headers import Buffer, first_values
-from mailcache.mime.parameters import decode_extended, parse_disposition
+from mailcache.mime.headers import Buffer
+from mailcache.mime.parameters import decode_extended
 from mailcache.mime.scan import Part
 
 MAX_TEXT = 900_000
@@ -29,21 +29,24 @@ _BREAK = re.compile(
 _TAG = re.compile(r"</?[a-z!?][^<>]*>", re.IGNORECASE)
 
 
-def extract_text(data: Buffer, root: Part) -> tuple[str, str]:
-    """Return the text of all parts with the names of attachments, and a preview of its first readable part."""
+def extract_text(data: Buffer, root: Part) -> str:
+    """Return the text of all parts with the names of attachments."""
     pieces: list[str] = []
-    preview = ""
     room = MAX_TEXT
     for part in _walk(root):
         text = _part_text(data, part) if room > 0 else ""
-        if text and not preview:
-            preview = make_preview(text)
         name = file_name(part)
         for piece in (text, name or ""):
             if piece and room > 0:
                 pieces.append(piece[:room])
                 room -= len(piece) + 1
-    return "\n".join(pieces)[:MAX_TEXT], preview
+    return "\n".join(pieces)[:MAX_TEXT]
+
+
+def find_preview(data: Buffer, root: Part) -> str:
+    """Return the beginning of the first part that can be read. The others are not looked at: HTML takes its time."""
+    previews = (make_preview(_part_text(data, part)) for part in _walk(root))
+    return next(filter(None, previews), "")
 
 
 def has_attachment(root: Part) -> bool:
@@ -53,8 +56,7 @@ def has_attachment(root: Part) -> bool:
 
 def file_name(part: Part) -> str | None:
     """Return the decoded file name of a part (RFC 2231, RFC 2047, or raw), or None."""
-    disposition = parse_disposition(first_values(part.fields).get(b"content-disposition"))
-    candidates = dict(disposition.parameters if disposition else ())
+    candidates = dict(part.disposition.parameters if part.disposition else ())
     if part.content_type is not None:
         for name, value in part.content_type.parameters:
             candidates.setdefault({b"name": b"filename", b"name*": b"filename*"}.get(name.lower(), name), value)
@@ -84,9 +86,8 @@ def _walk(part: Part) -> list[Part]:
 def _is_attachment(part: Part) -> bool:
     if part.is_multipart:
         return False
-    disposition = parse_disposition(first_values(part.fields).get(b"content-disposition"))
-    if disposition is not None:
-        return disposition.type.lower() == b"attachment"
+    if part.disposition is not None:
+        return part.disposition.type.lower() == b"attachment"
     is_text = part.content_type is None or part.content_type.type.lower() == b"text"
     return not is_text and not part.is_message and file_name(part) is not None
 
@@ -98,7 +99,7 @@ def _part_text(data: Buffer, part: Part) -> str:
         return ""
     raw = data[part.body_start : min(part.body_end, part.body_start + _MAX_PART_BYTES)]
     charset = (content_type.get(b"charset") if content_type else None) or b"utf-8"
-    encoding = first_values(part.fields).get(b"content-transfer-encoding", b"").strip().lower()
+    encoding = part.values.get(b"content-transfer-encoding", b"").strip().lower()
     text = decode_bytes(_decode(raw, encoding), charset.decode("ascii", errors="replace"))
     return _html_text(text) if full == b"text/html" else text.replace("\r\n", "\n")
 

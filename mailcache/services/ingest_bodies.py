@@ -26,22 +26,30 @@ _ADD = """
         account_id, sha256, size, segment_id, "offset", rendering_version, header_size,
         envelope, envelope_utf8, body, body_utf8, bodystructure, bodystructure_utf8, sections, listing_headers,
         message_id, in_reply_to, "references", subject, base_subject, sort_from, sort_to, sort_cc, sent_at, preview,
-        has_attachment, defects, created_at)
-    SELECT %(account)s, sha256, size, %(segment)s, "offset", %(version)s, header_size,
+        has_attachment, defects, created_at, emailid, internal_date, upstream_size)
+    SELECT %(account)s, sha256, input.size, %(segment)s, "offset", %(version)s, header_size,
         envelope, envelope_utf8, body, body_utf8, bodystructure, bodystructure_utf8, sections, listing_headers,
         message_id, in_reply_to, string_to_array("references", ' '), subject, base_subject, sort_from, sort_to, sort_cc,
-        sent_at, preview, has_attachment, string_to_array(defects, E'\\n'), now()
+        sent_at, preview, has_attachment, string_to_array(defects, E'\\n'), now(),
+        COALESCE(origin.emailid, ''), origin.internal_date, NULLIF(origin.size, input.size)
     FROM unnest(
         %(sha256)s::bytea[], %(size)s::bigint[], %(offset)s::bigint[], %(header_size)s::bigint[],
         %(envelope)s::bytea[], %(envelope_utf8)s::bytea[], %(body)s::bytea[], %(body_utf8)s::bytea[],
         %(bodystructure)s::bytea[], %(bodystructure_utf8)s::bytea[], %(sections)s::bytea[],
         %(listing_headers)s::bytea[], %(message_id)s::text[], %(in_reply_to)s::text[], %(references)s::text[],
         %(subject)s::text[], %(base_subject)s::text[], %(sort_from)s::text[], %(sort_to)s::text[], %(sort_cc)s::text[],
-        %(sent_at)s::timestamptz[], %(preview)s::text[], %(has_attachment)s::boolean[], %(defects)s::text[]
+        %(sent_at)s::timestamptz[], %(preview)s::text[], %(has_attachment)s::boolean[], %(defects)s::text[],
+        %(remote)s::bigint[]
     ) AS input (
         sha256, size, "offset", header_size, envelope, envelope_utf8, body, body_utf8, bodystructure,
         bodystructure_utf8, sections, listing_headers, message_id, in_reply_to, "references", subject, base_subject,
-        sort_from, sort_to, sort_cc, sent_at, preview, has_attachment, defects)
+        sort_from, sort_to, sort_cc, sent_at, preview, has_attachment, defects, remote_id)
+    CROSS JOIN LATERAL (
+        SELECT min(message.emailid) AS emailid, min(message.internal_date) AS internal_date, min(listing.size) AS size
+        FROM mailcache_listing AS listing
+        JOIN mailcache_message AS message ON message.remote_id = listing.remote_id
+        WHERE listing.account_id = %(account)s AND listing.remote_id = input.remote_id
+    ) AS origin
     ON CONFLICT (account_id, sha256) DO NOTHING
     RETURNING sha256
 """
@@ -135,6 +143,7 @@ def _columns(rows: Sequence[BodyRow]) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "sha256": [row.sha256 for row in rows],
         "offset": [row.offset for row in rows],
+        "remote": [row.remote_id for row in rows],
         "envelope_utf8": [differing(message.envelope_utf8, message.envelope) for message in parsed],
         "body_utf8": [differing(message.body_utf8, message.body) for message in parsed],
         "bodystructure_utf8": [differing(message.bodystructure_utf8, message.bodystructure) for message in parsed],

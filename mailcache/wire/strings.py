@@ -19,7 +19,7 @@ def render_string(value: bytes) -> bytes:
     """Return a quoted string, or a literal where RFC 3501 asks for one: 8-bit or a line end."""
     if _NEEDS_LITERAL.search(value):
         return _literal(value)
-    return b'"' + _TO_QUOTE.sub(rb"\\\g<0>", value) + b'"'
+    return _quoted(value)
 
 
 def render_nstring(value: bytes | None) -> bytes:
@@ -31,7 +31,7 @@ def render_string_utf8(value: bytes) -> bytes:
     """Return a string for a connection with UTF-8 enabled: valid UTF-8 stays quoted (RFC 6855 3)."""
     if _NEEDS_LITERAL_UTF8.search(value) or not _is_utf8(value):
         return _literal(value)
-    return b'"' + _TO_QUOTE.sub(rb"\\\g<0>", value) + b'"'
+    return _quoted(value)
 
 
 def render_nstring_utf8(value: bytes | None) -> bytes:
@@ -44,6 +44,12 @@ def render_astring(value: bytes) -> bytes:
     if is_atom(value) and value.upper() != b"NIL":
         return value
     return render_string(value)
+
+
+def _quoted(value: bytes) -> bytes:
+    if b'"' in value or b"\\" in value:
+        value = _TO_QUOTE.sub(rb"\\\g<0>", value)
+    return b'"' + value + b'"'
 
 
 def _literal(value: bytes) -> bytes:

@@ -1,54 +1,95 @@
-"""How long the first sync of a mailbox takes, and where the time goes: ``python -m tests.bench.first_sync [messages]``.
+"""How long a first sync takes beside mbsync, and where the time goes: ``python -m tests.bench.first_sync [messages]``.
 
-From a Dovecot on loopback into embedded servers with fsync on: everything durable and parsed at the end. One process.
+From a Dovecot on loopback; all at the end durable on both sides: mbsync writes a Maildir (with its default of one fsync
+for each message), imapped's worker writes segments and parses every message into a PostgreSQL with fsync on. They take
+turns in one run, on the same mail. ``BENCH_MESSAGES`` and ``BENCH_ROUNDS`` may say how much.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import resource
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from imapped_site.embedded.servers import EmbeddedServers
+from tests.bench.tools import timed_calls
+from tests.bench.tools.process_tree import cpu_seconds
+from tests.corpus.everyday import everyday_message
+from tests.e2e.processes import peak_memory
+from tests.servers.dovecot import Dovecot, running_dovecot
+from tests.servers.required import required_program
+
+if TYPE_CHECKING:
+    from tests.e2e.system import System
 
 _USER = "bench"
-_TIMED = {
-    "fetch (with the wait for the upstream)": "sync.upstream.blocking.BlockingClient.uid_fetch",
-    "rows of the skeleton": "sync.skeleton.add_messages",
-    "rows of headers": "sync.listing.add_headers",
-    "wait for the storing thread": "sync.body_store.BodyStore.drain",
-    "thread: parse": "sync.body_store.parse_message",
-    "thread: segments": "sync.body_store.store_segment",
-    "thread: rows of bodies": "sync.body_store.add_contents",
-}
+_PATIENCE = 3600.0
+_INCLUDE = ("--include", "tests.bench.tools.timed_calls")
+_MBSYNC = """
+IMAPAccount upstream
+Host {host}
+Port {port}
+User {user}
+Pass {password}
+SSLType None
+AuthMechs LOGIN
+
+IMAPStore upstream
+Account upstream
+
+MaildirStore local
+Path {directory}/
+Inbox {directory}/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :upstream:
+Near :local:
+Patterns *
+Sync Pull
+Create Near
+CopyArrivalDate yes
+SyncState *
+"""
+_RUN = """
+    SELECT EXTRACT(EPOCH FROM account.last_synced_at - account.created_at)::float8, run.bodies_added, run.commands,
+           run.slices, run.headers_added
+    FROM mailcache_account AS account JOIN sync_syncrun AS run ON run.account_id = account.id
+    WHERE account.address = %s ORDER BY run.id LIMIT 1
+"""
 
 
-def main(messages: int = 5_000) -> None:
-    """Measure one first sync."""
-    with _environment() as directory:
+def main(messages: int, rounds: int) -> None:
+    """Measure ``rounds`` first syncs of each, in turns."""
+    with _environment() as (directory, servers):
         import django
 
         django.setup()
-        from django.core.management import call_command
+        from tests.e2e.system import System
 
-        call_command("migrate", verbosity=0)
-        _measure(directory, messages)
+        (directory / "dovecot").mkdir()
+        with running_dovecot(directory / "dovecot") as dovecot, System() as system:
+            octets = dovecot.fill_inbox(_USER, (everyday_message(number) for number in range(messages)))
+            print(f"{messages} messages, {octets / 1e6:.0f} MB, {octets / messages / 1000:.1f} KB on average")
+            bench = _Bench(directory, dovecot, servers, system, messages, octets)
+            for number in range(rounds):
+                # In turns, and not always in the same order: each leaves the other a warm cache.
+                for measure in (bench.mbsync, bench.imapped)[:: -1 if number % 2 else 1]:
+                    os.sync()
+                    measure(number + 1)
 
 
 @contextmanager
-def _environment() -> Iterator[Path]:
+def _environment() -> Iterator[tuple[Path, EmbeddedServers]]:
     directory = Path(tempfile.mkdtemp(prefix="imapped-bench-"))
     directory.chmod(0o711)
     os.environ |= {
@@ -60,87 +101,95 @@ def _environment() -> Iterator[Path]:
     try:
         with EmbeddedServers(directory) as servers:
             os.environ |= servers.environment
-            yield directory
+            yield directory, servers
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _measure(directory: Path, messages: int) -> None:
-    from sync.account_run import SliceEnd, run_account_until_done
-    from sync.models import SyncRun
-    from tests.builders import make_account
-    from tests.servers.dovecot import running_dovecot
+class _Bench:
+    """One mailbox in a Dovecot, copied again and again."""
 
-    (directory / "dovecot").mkdir()
-    with running_dovecot(directory / "dovecot") as dovecot:
-        size = _fill(directory / "dovecot" / "mail" / _USER, messages)
-        with dovecot.login(_USER) as client:
-            client.select("INBOX")  # Dovecot builds its index now, not while it is measured
-        account = make_account(port=dovecot.plain_port, username=_USER, secret=dovecot.password)
-        spent = _time_calls()
-        began, cpu = time.perf_counter(), time.process_time()
-        end = run_account_until_done(account.pk)
-        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-        run = SyncRun.objects.get()
-    assert end is SliceEnd.DONE, end
-    assert run.bodies_added == messages, run.bodies_added
-    print(f"{messages} messages, {size / 1e6:.0f} MB: {seconds:.1f} s, {messages / seconds:.0f} messages/s,"
-          f" {size / seconds / 1e6:.1f} MB/s, CPU {cpu:.1f} s")  # fmt: skip
-    print(f"{run.commands} commands in {run.slices} slices, {run.headers_added} headers ahead;"
-          f" peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")  # fmt: skip
-    for name in _TIMED:
-        print(f"  {name:40} {spent[name]:6.1f} s")
+    def __init__(
+        self,
+        directory: Path,
+        dovecot: Dovecot,
+        servers: EmbeddedServers,
+        system: System,
+        messages: int,
+        octets: int,
+    ) -> None:
+        self._directory = directory
+        self._dovecot = dovecot
+        self._servers = servers
+        self._system = system
+        self._messages = messages
+        self._octets = octets
+
+    def mbsync(self, number: int) -> None:
+        """Have mbsync copy everything into a new Maildir."""
+        program = required_program("mbsync", "isync")
+        copy = self._directory / f"mbsync-{number}"
+        copy.mkdir()
+        configuration = copy.with_suffix(".rc")
+        configuration.write_text(
+            _MBSYNC.format(
+                host=self._dovecot.host,
+                port=self._dovecot.plain_port,
+                user=_USER,
+                password=self._dovecot.password,
+                directory=copy,
+            )
+        )
+        before, dovecot, began = _children_cpu(), cpu_seconds(self._dovecot.pid), time.perf_counter()
+        subprocess.run([program, "-q", "-c", configuration, "all"], check=True)
+        seconds = time.perf_counter() - began
+        found = sum(1 for _ in (copy / "INBOX").glob("[cn]*/*"))
+        assert found == self._messages, found
+        self._say("mbsync", seconds)
+        _say_cpu({"mbsync": _children_cpu() - before, "Dovecot": cpu_seconds(self._dovecot.pid) - dovecot})
+        shutil.rmtree(copy)
+
+    def imapped(self, number: int) -> None:
+        """Have a worker mirror everything into a new account, from its creation to its first time in step."""
+        system, spent = self._system, self._directory / f"spent-{number}"
+        spent.mkdir()
+        system.start("worker", "slow", arguments=_INCLUDE, environment={timed_calls.DIRECTORY_VARIABLE: str(spent)})
+        pids = {
+            "worker": system.process("worker").pid,
+            "PostgreSQL": self._servers.pids["postgres"],
+            "Valkey": system.valkey.pids["valkey"],
+            "Dovecot": self._dovecot.pid,
+        }
+        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        address = system.add_account(_USER, address=f"bench-{number}@example.test", port=self._dovecot.plain_port)
+        system.wait_in_step(address, timeout=_PATIENCE)
+        used = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
+        ((seconds, bodies, commands, slices, headers),) = system.query(_RUN, address)
+        assert bodies == self._messages, bodies
+        self._say("imapped", seconds)
+        _say_cpu(used)
+        peak = peak_memory(pids["worker"])
+        print(f"  {commands} commands in {slices} slices, {headers} headers ahead; peak of a worker {peak >> 20} MB")
+        system.stop("worker", "slow")
+        for name, (wall, cpu) in timed_calls.read_spent(spent).items():
+            print(f"  {name:56} {wall:7.1f} s, of the processor {cpu:6.1f} s")
+
+    def _say(self, name: str, seconds: float) -> None:
+        rate = self._octets / seconds / 1e6
+        print(f"{name}: {seconds:.1f} s, {self._messages / seconds:.0f} messages/s, {rate:.1f} MB/s")
 
 
-def _fill(maildir: Path, messages: int) -> int:
-    """Write messages where Dovecot looks for them; returns their size in bytes."""
-    from tests.corpus import structures
-
-    rng = random.Random(1)
-    kinds: list[Callable[[int], bytes]] = [
-        lambda number: structures.alternative(rng, number),
-        lambda number: structures.nested(rng, number),
-        lambda number: structures.large(rng, number, 64_000),
-    ]
-    for name in ("cur", "new", "tmp"):
-        (maildir / name).mkdir(parents=True)
-    size = 0
-    for number in range(messages):
-        data = kinds[number % len(kinds)](number)
-        size += len(data)
-        (maildir / "cur" / f"1715934600.M{number:06d}P1.bench,S={len(data)}:2,").write_bytes(data)
-    if os.geteuid() == 0:
-        owner = maildir.parent.stat()
-        for path in (maildir, *maildir.rglob("*")):
-            shutil.chown(path, "nobody", owner.st_gid)
-    return size
+def _say_cpu(used: dict[str, float]) -> None:
+    print("  processor: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in used.items()))
 
 
-def _time_calls() -> Counter[str]:
-    """Add up how long each of ``_TIMED`` takes."""
-    from pydoc import locate
-
-    spent: Counter[str] = Counter()
-    lock = threading.Lock()
-    for name, path in _TIMED.items():
-        owner_path, _, attribute = path.rpartition(".")
-        owner: Any = locate(owner_path)
-        setattr(owner, attribute, _timed(getattr(owner, attribute), name, spent, lock))
-    return spent
-
-
-def _timed(function: Callable[..., Any], name: str, spent: Counter[str], lock: threading.Lock) -> Callable[..., Any]:
-    @wraps(function)
-    def timed(*args: Any, **kwargs: Any) -> Any:
-        began = time.perf_counter()
-        try:
-            return function(*args, **kwargs)
-        finally:
-            with lock:
-                spent[name] += time.perf_counter() - began  # type: ignore[assignment] # a Counter of seconds
-
-    return timed
+def _children_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(
+        int(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("BENCH_MESSAGES", "20000")),
+        int(os.environ.get("BENCH_ROUNDS", "2")),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from imapped_site.settings.sources import BASE_DIR
 
 _STOP_SECONDS = 45.0
 _TAIL_BYTES = 6000
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 
 
 class ManagedProcess:
@@ -102,6 +104,16 @@ def session_memory(pid: int) -> int:
                 name, _, value = line.partition(":")
                 total += int(value.split()[0]) * 1024 if name == "Pss" else 0
     return total
+
+
+def peak_memory(pid: int) -> int:
+    """Return the largest resident set, in octets, that any process of the session that ``pid`` leads has had."""
+    peaks = []
+    for member in session_processes(pid):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            found = _PEAK.search(Path(f"/proc/{member}/status").read_text())
+            peaks.append(int(found[1]) * 1024 if found else 0)
+    return max(peaks)
 
 
 def owner_of_connection(pids: set[int], *, server_port: int, client_port: int) -> int:

@@ -135,13 +135,20 @@ class System:
         self.manage("create_user", "--username-email", email, standard_input=f"{PASSWORD}\n")
 
     def add_account(
-        self, upstream_user: str, *, owner: str = "", host: str = HOST, port: int, tls_mode: str = "plain"
+        self,
+        upstream_user: str,
+        *,
+        address: str = "",
+        owner: str = "",
+        host: str = HOST,
+        port: int,
+        tls_mode: str = "plain",
     ) -> str:
         """Add an account (of a new user unless ``owner`` is given) for a user of Dovecot; returns its address.
 
         Its first sync begins as soon as a worker is free.
         """
-        address = f"{upstream_user}@example.test"
+        address = address or f"{upstream_user}@example.test"
         if not owner:
             self.add_user(address)
         self.manage(

@@ -7,13 +7,16 @@ import getpass
 import grp
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.servers.imap_server import PASSWORD, ImapServer, free_port, new_user, running
 from tests.servers.required import required_program
 
 __all__ = ["PASSWORD", "Dovecot", "free_port", "new_user", "running_dovecot"]
+
+_DELIVERED = datetime(2024, 5, 17, 8, 30, tzinfo=UTC)
 
 _CONFIGURATION = """
 protocols = imap
@@ -98,6 +101,27 @@ class Dovecot(ImapServer):
         self._program = required_program("dovecot", "dovecot-imapd")
         super().__init__(directory)
         self._write_files(separator, extra, bare=bare)
+
+    def fill_inbox(self, user: str, messages: Iterable[bytes]) -> int:
+        """Write many messages, with CRLF, where Dovecot finds them as INBOX of a new user; returns their octets.
+
+        As a delivery leaves them: with bare line feeds, and both sizes in the file's name.
+        """
+        maildir = self._directory / "mail" / user
+        for name in ("cur", "new", "tmp"):
+            (maildir / name).mkdir(parents=True)
+        octets, delivered_at = 0, int(_DELIVERED.timestamp())
+        for number, wire in enumerate(messages):
+            stored = wire.replace(b"\r\n", b"\n")
+            name = f"{delivered_at + number}.M{number:06d}P1.bench,S={len(stored)},W={len(wire)}:2,"
+            (maildir / "cur" / name).write_bytes(stored)
+            octets += len(wire)
+        _, _, mail_uid, mail_gid = _identities()
+        for path in (maildir, *maildir.rglob("*")):
+            os.chown(path, mail_uid, mail_gid)
+        with self.login(user) as client:
+            client.select("INBOX")  # the index is built now
+        return octets
 
     def log(self) -> str:
         """Return what Dovecot logged."""

@@ -40,6 +40,12 @@ class ImapServer(ABC):
         )
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Process id of the master while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start, and return when connections are served."""
         with (self._directory / "output").open("ab") as output:

@@ -13,7 +13,7 @@ _TAGGED = re.compile(rb"[\x00\s]*([A-Za-z]\d+) +([A-Za-z]+)")
 _CONTINUATION = re.compile(rb"[\x00\s]*\+ ?")
 _STATUS_TEXT = re.compile(rb" *(?:\[ *([^\s\]\[()]+) *((?:\([^)]*\)|[^\](])*)\])? *(.*)\Z", re.DOTALL)
 # Their text is free: a line of theirs that ends in ``{3}`` has no literal.
-_FREE_TEXT = re.compile(rb"[\x00\s]*(?:\+|\* +(?:OK|NO|BAD|BYE|PREAUTH)\b|(?!\*)[^\s]+ )", re.IGNORECASE)
+_FREE_TEXT = re.compile(rb"[\x00\s]*(?:\+|\* +(?:OK|NO|BAD|BYE|PREAUTH)\b|(?![*\x00])[^\s]+ )", re.IGNORECASE)
 STATUSES = frozenset({b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"})
 
 
