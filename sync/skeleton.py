@@ -17,10 +17,12 @@ from mailcache.mime.date import parse_date_field
 from mailcache.mime.headers import first_values, parse_fields
 from mailcache.mime.message_ids import first_message_id
 from mailcache.models import Content, Mailbox
+from mailcache.services.ingest_flags import apply_upstream_flags
 from mailcache.services.ingest_skeleton import SkeletonRow, add_messages
 from sync import planner
 from sync.errors import IncompleteAnswer
 from sync.gmail import X_GM_EXT_1, canonical_labels
+from sync.label_mailboxes import are_labels_told, take_labels
 from sync.upstream.errors import CommandRefused, NotOffered, Severity
 from sync.upstream.values import FetchedMessage
 from sync.work import SliceWork
@@ -85,10 +87,25 @@ class Skeleton:
 
     def _store(self, rows: Sequence[SkeletonRow]) -> None:
         if rows:
-            self._work.counters.messages_added += add_messages(
+            added = add_messages(
                 fence=self._work.fence, mailbox_id=self._mailbox.pk, uidvalidity=self._uidvalidity, rows=rows
             )
+            self._work.counters.messages_added += added
+            if added < len(rows):
+                self._take_changes(rows)
         self._work.pause_point()
+
+    def _take_changes(self, rows: Sequence[SkeletonRow]) -> None:
+        """Take what has changed since a comparison that was cut off added messages: nothing else will tell of it."""
+        work = self._work
+        work.counters.flags_changed += apply_upstream_flags(
+            fence=work.fence,
+            mailbox_id=self._mailbox.pk,
+            uidvalidity=self._uidvalidity,
+            flags={row.uid: row.flags for row in rows},
+        )
+        if are_labels_told(work, self._mailbox):
+            take_labels(work, self._mailbox, {row.uid: row.labels for row in rows})
 
     def _fetch(self, uids: Sequence[int], *, patient: bool = True) -> list[SkeletonRow]:
         """Fetch a chunk; where the upstream refuses it because of some message, without that message.

@@ -88,6 +88,8 @@ def _read_newest(system: System, dovecot: Dovecot, upstream_user: str, address: 
         for client in (ours, theirs):
             client.run(b"EXAMINE INBOX")
         command = b"FETCH %d (UID BODY.PEEK[])" % _MESSAGES
+        # On a machine that is busy the frontend may give up before its worker gets a turn: [UNAVAILABLE], try again.
+        wait_until(lambda: ours.attempt(command)[-1].startswith(b"t OK"), _PATIENCE)
         assert ours.run(command) == theirs.run(command)
 
 

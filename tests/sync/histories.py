@@ -92,6 +92,7 @@ class Edits:
         name = self._rng.choice(free)
         self._must(self._client.create(f'"{name}"'))
         self._mailboxes.append(name)
+        self.touched.add(name)
         return f"create {name}"
 
     def _delete(self) -> str:

@@ -250,6 +250,16 @@ class TestCutOff:
         assert Message.objects.get(remote__uid=100).flags == 4
         assert mirror.checkpoint().exists == 1_100
 
+    def test_a_first_look_that_is_begun_again_takes_what_changed_meanwhile(self, mirror: Mirror) -> None:
+        run_slice(mirror.account.pk, full=True)
+        mirror.deliver(2)
+        assert run_slice(mirror.account.pk, full=True, seconds=0.0) is SliceEnd.MORE
+        assert Message.objects.count() == 2
+        mirror.edit(("STORE", "2", "FLAGS", "(\\Seen Later)"))
+        mirror.deliver()
+        mirror.sync()
+        assert mirror.agrees()
+
     def test_what_arrives_during_a_comparison_is_read_the_next_time(
         self, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
     ) -> None:
