@@ -161,9 +161,11 @@ class MeddlingProxy(RecordingProxy):
                     self._record(exchange.number, Side.CLIENT, recorded.feed(piece.data))
                     out = piece.data if piece.is_literal else self._command(exchange, piece)
                     swallowing = out is None or (swallowing and not piece.begins)
-                    if not swallowing:
-                        self._pass_on(exchange, Side.CLIENT, exchange.server, exchange.encode(Side.SERVER, out or b""))
-                self._tell(exchange, b"", ends=None)
+                    if out is None:
+                        # Now: the server may answer the next command before this one's answer would be told.
+                        self._tell(exchange, b"", ends=None)
+                    elif not swallowing:
+                        self._pass_on(exchange, Side.CLIENT, exchange.server, exchange.encode(Side.SERVER, out))
         self._ended(exchange.number, exchange.client, exchange.server)
 
     def _command(self, exchange: Exchange, piece: Piece) -> bytes | None:
