@@ -18,7 +18,7 @@ from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from mailcache.models import Account
+from mailcache.models import Account, Mutation
 from mailcache.services import accounts
 from mailcache.services.replays import claim_due_replays
 from sync.lanes import Lane, slow_accounts
@@ -130,6 +130,12 @@ def enqueue_replay(account_id: int, *, force: bool = False) -> bool:
     """
     is_slow = bool(slow_accounts([account_id], timezone.now()))
     return _send_replay(account_id, force=force, queue=_queue(is_slow=is_slow, urgent=True))
+
+
+def replay_what_waits(account_id: int) -> None:
+    """Have local changes replayed at once that wait for an upstream which is back."""
+    if Mutation.objects.replayable(account_id).exists():
+        enqueue_replay(account_id, force=True)
 
 
 def _queue(*, is_slow: bool, urgent: bool = False) -> str:

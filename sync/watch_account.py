@@ -11,6 +11,7 @@ from mailcache.errors import LeaseLost, SealBroken
 from mailcache.services.leases import Fence
 from sync.backoff import account_delay
 from sync.errors import NoConnectionFree
+from sync.scheduling import replay_what_waits
 from sync.services.watch_reads import load_plan
 from sync.signals import Signal
 from sync.upstream.errors import AuthFailed, UpstreamError
@@ -90,6 +91,7 @@ class AccountWatch:
             if after_failure:
                 # While nobody listened anything may have happened, in any mailbox.
                 self._context.requests.speak(self.account_id)
+                await self._context.database.call(replay_what_waits, self.account_id)
             main = MainConnection(self._context, connection, plan, self._wanted)
             self._main = main
             try:
