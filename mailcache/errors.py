@@ -23,6 +23,10 @@ class InvalidValue(MailcacheError):
     """A value that cannot be stored, told with what was expected."""
 
 
+class LabelMailbox(InvalidValue):
+    """A change of the labels of messages, which cannot be replayed."""
+
+
 class BytesNotHere(MailcacheError):
     """The message's bytes have not been fetched from the upstream yet (``[UNAVAILABLE]``)."""
 

@@ -17,6 +17,7 @@ from mailcache.mime.parsed import ParsedMessage, parse_message
 from mailcache.models import MutationKind, Segment
 from mailcache.segments import StoredSegment, store_segment_file
 from mailcache.services.contents import NewContent, add_or_share_contents, note_dead_bytes
+from mailcache.services.label_guard import check_no_label
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
 from mailcache.services.recovered import check_not_recovered
 from mailcache.services.rows import count_appeared, execute, fetch_all, keyword_column, zone_minutes
@@ -93,11 +94,13 @@ def spooled_message(
 def append_messages(*, user_id: int, mailbox_id: int, messages: Sequence[AppendedMessage]) -> AppendResult:
     """Add messages to a user's mailbox and queue them for the upstream: all of them or none (RFC 3502).
 
-    Their bytes are durable already, or become so with this transaction. Raises ``NoSuchMailbox``, ``OverQuota``.
+    Their bytes are durable already, or become so with this transaction. Raises ``NoSuchMailbox``, ``OverQuota``,
+    ``LabelMailbox``.
     """
     account_id = _reserve(user_id, mailbox_id, sum(message.parsed.size for message in messages))
     content_ids = _keep_contents(account_id, messages)
     locked = lock_mailbox(mailbox_id, user_id=user_id)
+    check_no_label([mailbox_id])
     uids = list(range(locked.uidnext, locked.uidnext + len(messages)))
     message_ids = _add(locked, messages, uids, content_ids)
     rows = [

@@ -9,6 +9,7 @@ from django.db import transaction
 from mailcache.flags import SystemFlag
 from mailcache.journal import LockedMailbox, lock_mailbox, write_change
 from mailcache.models import MutationKind
+from mailcache.services.label_guard import check_no_label
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
 from mailcache.services.recovered import forget_refused
 from mailcache.services.rows import count_expunged, execute
@@ -34,11 +35,14 @@ def expunge_messages(*, user_id: int, mailbox_id: int, uids: NumberSet = _EVERYT
     """Remove the messages among ``uids`` that are marked ``\\Deleted``; returns which.
 
     Their Remote rows stay, so that no sync takes them for new mail before the upstream has expunged them as well.
-    Raises ``NoSuchMailbox``.
+    Raises ``NoSuchMailbox``, ``LabelMailbox``.
     """
     locked = lock_mailbox(mailbox_id, user_id=user_id)
     gone = [message for message in select_messages(locked, uids) if message.flags.system & SystemFlag.DELETED]
-    return remove_selected(locked, gone) if gone else NumberSet()
+    if not gone:
+        return NumberSet()
+    check_no_label([mailbox_id])
+    return remove_selected(locked, gone)
 
 
 def remove_selected(locked: LockedMailbox, gone: Sequence[SelectedMessage]) -> NumberSet:

@@ -12,6 +12,7 @@ from mailcache.flags import FlagDelta
 from mailcache.journal import LockedMailbox, lock_mailboxes, write_change
 from mailcache.models import Mailbox, MutationKind
 from mailcache.services.expunge import delete_messages
+from mailcache.services.label_guard import check_no_label
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
 from mailcache.services.recovered import check_not_recovered, forget_refused
 from mailcache.services.rows import count_appeared, execute, fetch_all
@@ -86,6 +87,7 @@ def _lock_both(user_id: int, mailbox_id: int, target_id: int) -> tuple[LockedMai
     source, target = locked[mailbox_id], locked[target_id]
     if source.account_id != target.account_id:
         raise NoSuchMailbox("the mailbox belongs to another account")
+    check_no_label([mailbox_id, target_id])
     check_not_recovered(Mailbox.objects.values_list("name", flat=True).get(pk=target_id))
     return source, target
 

@@ -15,6 +15,7 @@ from mailcache.models import Content, Message
 from mailcache.segments import read_chunks
 from mailcache.services.append import AppendedMessage, AppendResult, append_messages, spooled_message
 from mailcache.services.expunge import remove_selected
+from mailcache.services.label_guard import check_no_label
 from mailcache.services.selected_messages import select_messages
 from mailcache.services.transfer import TransferResult
 from mailcache.spool import SpooledLiteral, spool_directory
@@ -32,6 +33,7 @@ def copy_across_accounts(*, user_id: int, mailbox_id: int, target_id: int, uids:
 
 def move_across_accounts(*, user_id: int, mailbox_id: int, target_id: int, uids: NumberSet) -> TransferResult:
     """Move messages into a mailbox of another account of the user: they are there before they go here."""
+    check_no_label([mailbox_id])
     messages = _messages(user_id, mailbox_id, uids)
     result = _result(messages, _append(user_id, target_id, messages))
     with transaction.atomic():
