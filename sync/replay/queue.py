@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from mailcache.flags import FlagDelta, FlagSet
-from mailcache.models import Mailbox, Mutation, MutationState
+from mailcache.models import Mailbox, Mutation, MutationKind, MutationState
 from mailcache.names import DELIMITER
 from sync.replay.plan import Kind, Queued
 
@@ -41,6 +41,14 @@ def load_queue(account_id: int, now: datetime) -> list[Queued]:
 def has_due(account_id: int, now: datetime) -> bool:
     """Tell whether something waits whose time has come."""
     return Mutation.objects.replayable(account_id).filter(next_try_at__lte=now).exists()
+
+
+def lost_transfers(account_id: int) -> list[int]:
+    """Return the COPY and MOVE changes whose message a sync has removed, as it is gone upstream."""
+    rows = Mutation.objects.replayable(account_id).filter(
+        kind__in=[MutationKind.COPY, MutationKind.MOVE], state=MutationState.PENDING, remote=None, depends_on=None
+    )
+    return list(rows.order_by("pk").values_list("pk", flat=True))
 
 
 class Seen(NamedTuple):

@@ -18,6 +18,7 @@ from mailcache.services.accounts import record_sync_failure
 from mailcache.services.leases import Fence
 from mailcache.services.replays import postpone_replay, record_replay_failure, record_replay_success
 from mailcache.services.settlement import forget_cancelled
+from mailcache.services.vanished import settle_vanished
 from sync import backoff, scheduling, stopping
 from sync.connection import UpstreamSession, new_holder
 from sync.errors import NoConnectionFree, SliceOver
@@ -31,7 +32,7 @@ from sync.replay.expunge import replay_expunge
 from sync.replay.lookup import look_up
 from sync.replay.mailboxes import replay_mailbox
 from sync.replay.plan import Kind, Step, plan_replay
-from sync.replay.queue import Seen, has_due, load_queue
+from sync.replay.queue import Seen, has_due, load_queue, lost_transfers
 from sync.replay.store import replay_store
 from sync.replay.transfer import replay_transfer
 from sync.replay.work import ReplayWork, in_transactions
@@ -187,6 +188,9 @@ class _Slice:
     def _drain(self, work: ReplayWork) -> None:
         while True:
             now = timezone.now()
+            # Their messages went while they waited: nothing else will be heard of them.
+            for ids in in_transactions(lost_transfers(self._account.pk)):
+                settle_vanished(fence=self._fence, ids=ids)
             queue = load_queue(self._account.pk, now)
             self.seen = Seen(queue[-1].id if queue else 0, now)
             plan = plan_replay(queue)

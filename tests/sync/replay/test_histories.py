@@ -1,0 +1,238 @@
+"""Model test: clients here and clients there change the same mail while connections fail; both sides converge."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from mailcache.errors import MailcacheError
+from mailcache.flags import StoreMode
+from mailcache.models import Account, Listing, Mailbox, Message, Mutation, MutationState
+from mailcache.services.mutation_control import drop_mutations
+from mailcache.wire.number_set import NumberSet
+from sync.account_run import SliceEnd, run_slice
+from sync.replay.run import ReplayEnd, run_replay
+from tests.builders import make_account, message_bytes
+from tests.e2e.figures import Report
+from tests.fakes.chaos_proxy import ChaosProxy, Kind, random_fault
+from tests.proofs import has_time_left, keep_results, scaled
+from tests.servers.dovecot import Dovecot
+from tests.servers.imap_server import ImapServer, new_user
+from tests.sync.histories import Edits
+from tests.sync.mirror import differences, mirrored, whole_upstream
+from tests.sync.replay.hands import LocalHands
+from tests.sync.upstreams import HIDDEN, let_time_pass
+
+pytestmark = [pytest.mark.dovecot, pytest.mark.prove]
+
+SEED = 20261125
+HISTORIES = scaled(8, full=10_000)
+PARTS = 2
+_FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "Later", "$Forwarded")
+_NAMES = ("Here", "Here/Below", "There")
+_VERBS = ("UID STORE", "APPEND", "UID COPY", "UID MOVE", "UID EXPUNGE", "CREATE", "SELECT", "UID FETCH", "UID SEARCH")
+_KINDS = (Kind.CUT_BEFORE, Kind.CUT_AFTER, Kind.CUT_AFTER, Kind.CUT_IN_ANSWER, Kind.BYE, Kind.NO, Kind.BAD)
+_ROUNDS = 8
+
+
+class LocalEdits:
+    """Changes by clients of ours; ``kept`` are the bytes that were appended and that nobody here deleted."""
+
+    def __init__(self, hands: LocalHands, rng: Random, told: list[str]) -> None:
+        self._hands = hands
+        self._rng = rng
+        self._told = told
+        self.kept: set[bytes] = set()
+
+    def make(self, count: int) -> None:
+        """Make ``count`` changes."""
+        kinds = [self._append, self._store, self._store, self._copy, self._move, self._delete, self._create]
+        kinds += [self._rename, self._remove]
+        for _ in range(count):
+            kind = self._rng.choices(kinds, [6, 3, 3, 3, 3, 3, 2, 1, 1])[0]
+            try:
+                self._told.append(f"here: {kind()}")
+            except MailcacheError as error:
+                self._told.append(f"here: {kind.__name__} is refused: {error}")
+
+    def _name(self) -> str:
+        rows = Mailbox.objects.present(self._hands.account.pk).filter(selectable=True).exclude(name="Recovered")
+        return self._rng.choice(sorted(rows.values_list("name", flat=True)))
+
+    def _some(self, name: str) -> NumberSet:
+        uids = self._hands.uids(name)
+        return NumberSet.from_numbers(sorted(self._rng.sample(uids, min(len(uids), self._rng.randint(1, 3)))))
+
+    def _append(self) -> str:
+        name = self._name()
+        messages = [message_bytes(f"{self._rng.random():.9f}") for _ in range(self._rng.choice([1, 1, 3]))]
+        self._hands.append(*messages, mailbox=name, flags=self._rng.sample(_FLAGS, 2))
+        self.kept |= set(messages)
+        return f"append {len(messages)} to {name}"
+
+    def _store(self) -> str:
+        name, mode = self._name(), self._rng.choice(list(StoreMode))
+        flags, uids = self._rng.sample(_FLAGS, 2), self._some(name)
+        self._hands.store(*flags, uids=uids, mailbox=name, mode=mode)
+        return f"store {uids} of {name}: {mode.name} {flags}"
+
+    def _copy(self) -> str:
+        name, target = self._name(), self._name()
+        uids = self._some(name)
+        self._hands.copy(target, source=name, uids=uids)
+        return f"copy {uids} of {name} to {target}"
+
+    def _move(self) -> str:
+        name, target = self._name(), self._name()
+        uids = self._some(name)
+        self._hands.move(target, source=name, uids=uids)
+        return f"move {uids} of {name} to {target}"
+
+    def _delete(self) -> str:
+        name = self._name()
+        uids = self._some(name)
+        self._forget(Message.objects.filter(mailbox=self._hands.mailbox(name), uid__in=list(uids)))
+        self._hands.delete(mailbox=name, uids=uids)
+        return f"delete {uids} of {name}"
+
+    def _create(self) -> str:
+        name = self._rng.choice(_NAMES)
+        self._hands.create(name)
+        return f"create {name}"
+
+    def _rename(self) -> str:
+        name, other = self._name(), self._rng.choice(_NAMES)
+        if name == "INBOX":
+            return "nothing"
+        self._hands.rename(name, other)
+        return f"rename {name} to {other}"
+
+    def _remove(self) -> str:
+        name = self._name()
+        if name == "INBOX":
+            return "nothing"
+        self._forget(Message.objects.filter(mailbox=self._hands.mailbox(name)))
+        self._hands.remove(name)
+        return f"remove {name}"
+
+    def _forget(self, rows: object) -> None:
+        for message in rows.select_related("content"):  # type: ignore[attr-defined]
+            if message.content is not None:
+                self.kept -= {data for data in self.kept if len(data) == message.content.size}
+
+
+class History:
+    """One user's mail, changed on both sides at random."""
+
+    def __init__(self, number: int, server: ImapServer, proxy: ChaosProxy, user: str, account: Account) -> None:
+        self.rng = Random(f"{SEED}/{number}/steps")
+        self.server, self.proxy, self.user, self.account = server, proxy, user, account
+        self.faults: Counter[Kind] = Counter()
+        self.kinds: Counter[str] = Counter()
+        self.dropped = 0
+        self._told: list[str] = []
+
+    def run(self) -> None:
+        """Change, replay and sync by turns, then undisturbed, and compare."""
+        hands = LocalHands(self.account)
+        with self.server.login(self.user) as client:
+            there, here = Edits(client, self.rng, self._told), LocalEdits(hands, self.rng, self._told)
+            there.make(3)
+            hands.sync()
+            for _ in range(self.rng.randint(1, 4)):
+                here.make(self.rng.randint(1, 5))
+                if self.rng.random() < 0.7:
+                    there.make(self.rng.randint(1, 3))
+                self._disturbed()
+            try:
+                self._settle(lambda: whole_upstream(client))
+            except AssertionError as error:
+                raise AssertionError("\n".join([str(error), *self._told])) from error
+
+    def _disturbed(self) -> None:
+        if self.rng.random() < 0.7:
+            self.proxy.arm(*(random_fault(self.rng, _VERBS, _KINDS) for _ in range(self.rng.randint(1, 2))))
+        steps = [self._replay, self._sync]
+        self.rng.shuffle(steps)
+        for step in steps:
+            if self.rng.random() < 0.7:
+                self._told.append(step())
+        self.faults.update(fault.kind for fault in self.proxy.fired)
+        self._told += [str(fault) for fault in self.proxy.fired]
+        self.proxy.fired.clear()
+        self.proxy.disarm()
+
+    def _replay(self) -> str:
+        return f"replayed: {run_replay(self.account.pk, force=True, rng=self.rng).name}"
+
+    def _sync(self) -> str:
+        return f"synced: {run_slice(self.account.pk, full=self.rng.random() < 0.7, rng=self.rng).name}"
+
+    def _settle(self, look: object) -> None:
+        differ: list[str] = []
+        for _ in range(_ROUNDS):
+            Mutation.objects.filter(account=self.account).update(next_try_at=self.account.created_at)
+            while run_replay(self.account.pk, force=True, rng=self.rng) is ReplayEnd.MORE:
+                pass
+            self._sync_all()
+            parked = Mutation.objects.filter(account=self.account, state=MutationState.PARKED)
+            if ids := list(parked.values_list("pk", flat=True)):
+                self._told += [f"dropped: {one.kind} {one.last_error}" for one in parked]
+                self.dropped += len(ids)
+                drop_mutations(account_id=self.account.pk, ids=ids)
+            waiting = [
+                f"{one.kind} {one.state} {one.last_error}" for one in Mutation.objects.unsettled(self.account.pk)
+            ]
+            waiting += [f"no bytes of {one}" for one in Listing.objects.filter(account=self.account)]
+            differ = waiting or differences(mirrored(self.account), look())  # type: ignore[operator]
+            if not differ:
+                return
+            let_time_pass(self.account, timedelta(days=2))
+        raise AssertionError(f"after {_ROUNDS} rounds: {differ}")
+
+    def _sync_all(self) -> None:
+        end, full = SliceEnd.MORE, True
+        for _ in range(20):
+            end = run_slice(self.account.pk, full=full, rng=self.rng)
+            full = False
+            if end not in (SliceEnd.MORE, SliceEnd.AGAIN):
+                break
+        assert end is SliceEnd.DONE, end
+
+
+@pytest.mark.timeout(scaled(300, full=4 * 3600))
+@pytest.mark.usefixtures("transactional_db")
+@pytest.mark.parametrize("part", range(PARTS))
+def test_both_sides_converge(
+    bare_dovecot: Dovecot, report_figure: Report, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    monkeypatch.setattr("sync.connection.reconnect_delay", lambda attempts, rng: timedelta())
+    began = time.monotonic()
+    faults: Counter[Kind] = Counter()
+    count = dropped = 0
+    for number in range(part, HISTORIES, PARTS):
+        if not has_time_left(began):
+            break
+        tier = Random(f"{SEED}/{number}").choice(list(HIDDEN))
+        with ChaosProxy(bare_dovecot.host, bare_dovecot.plain_port, hidden=HIDDEN[tier]) as proxy:
+            user = new_user()
+            account = make_account(port=proxy.port, username=user, secret=bare_dovecot.password)
+            history = History(number, bare_dovecot, proxy, user, account)
+            try:
+                history.run()
+            except AssertionError as error:
+                raise AssertionError(f"history {number}, {tier}: {error}") from error
+        count += 1
+        faults += history.faults
+        dropped += history.dropped
+    told = [
+        f"{count} two-sided histories, seed {SEED}, part {part + 1} of {PARTS}: each ended with both sides the same",
+        f"refused changes dropped at the end: {dropped}",
+        *(f"fault {kind.name}: {number}" for kind, number in sorted(faults.items(), key=str)),
+    ]
+    keep_results(f"two_sided_histories_{part + 1}", told)
+    report_figure(f"{told[0]}, {faults.total()} faults, {time.monotonic() - began:.0f} s")
