@@ -13,7 +13,7 @@ from mailcache.journal import LockedMailbox, write_change
 from mailcache.services import leases
 from mailcache.services.leases import Fence
 from mailcache.services.mailbox_locks import Locks, with_locks
-from mailcache.services.overlay import let_go_of
+from mailcache.services.overlay import let_go_of, show_followed
 from mailcache.services.rows import count_expunged, execute, fetch_all
 from mailcache.wire.number_set import NumberSet
 
@@ -100,7 +100,8 @@ def _remove_remotes(mailbox_id: int, which: str, parameters: dict[str, Any], loc
         return 0
     where = {"account": account_id, "remotes": remotes}
     locks.require([shown_in for (shown_in,) in fetch_all(_SHOWN_IN, where)])
-    let_go_of(account_id=account_id, remote_ids=remotes)
+    followed = let_go_of(account_id=account_id, remote_ids=remotes)
+    locks.require(followed.values())
     gone = [_Gone(*row) for row in fetch_all(_MESSAGES, where)]
     execute(_REST, where)
     contents = [message.content_id for message in gone if message.content_id is not None]
@@ -108,6 +109,7 @@ def _remove_remotes(mailbox_id: int, which: str, parameters: dict[str, Any], loc
         execute(_MOVED, {"account": account_id, "contents": contents})
     for shown_in in {message.mailbox_id for message in gone}:
         _tell(locks[shown_in], [message for message in gone if message.mailbox_id == shown_in])
+    show_followed(account_id=account_id, followed=followed)
     return len(remotes)
 
 

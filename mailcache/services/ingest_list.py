@@ -19,7 +19,7 @@ from mailcache.services import leases
 from mailcache.services.ingest_expunge import remove_own_messages
 from mailcache.services.leases import Fence
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
-from mailcache.services.overlay import is_list_stale, let_go_of
+from mailcache.services.overlay import is_list_stale, let_go_of, show_followed
 from mailcache.services.rows import execute
 
 # What was recognised as a copy of a message in a mailbox that goes was moved from there.
@@ -275,8 +275,9 @@ def delete_mailbox_rows(mailbox: Mailbox) -> None:
     """Delete a mailbox and everything in it, in the caller's transaction. Content stays for the collector."""
     rows = {"account": mailbox.account_id, "mailbox": mailbox.pk}
     remotes = Remote.objects.filter(account_id=mailbox.account_id, mailbox=mailbox).values_list("pk", flat=True)
-    let_go_of(account_id=mailbox.account_id, remote_ids=list(remotes))
+    followed = let_go_of(account_id=mailbox.account_id, remote_ids=list(remotes))
     execute(_UNTIE, rows)
     execute(_MOVED, rows)
     execute(_DELETE_ROWS, rows)
     mailbox.delete()
+    show_followed(account_id=mailbox.account_id, followed=followed)

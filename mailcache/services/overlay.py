@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from mailcache.flags import FlagDelta, FlagSet
 from mailcache.models import CREATORS, MAILBOX_KINDS, Account, MutationKind, MutationState
+from mailcache.services.mailbox_locks import Locks, with_locks
+from mailcache.services.message_flags import FlagChange, change_flags, pending_deltas
 from mailcache.services.rows import execute, fetch_all
 
 _SENT_FROM = """
@@ -38,6 +42,11 @@ _FOLLOW = """
     ) AS twin
     WHERE mutation.account_id = %(account)s AND mutation.kind = %(store)s AND mutation.state <> %(settled)s
       AND mutation.message_id = gone.id AND gone.account_id = %(account)s AND gone.remote_id = ANY(%(remotes)s)
+    RETURNING twin.id, twin.mailbox_id
+"""
+_SHOWN = """
+    SELECT id, mailbox_id, uid, flags, keywords FROM mailcache_message
+    WHERE account_id = %(account)s AND id = ANY(%(messages)s)
 """
 # What else concerned messages that are gone is moot, and all that waits for it; a copy of one is made from its bytes.
 _MOOT = """
@@ -101,15 +110,38 @@ def is_list_stale(*, account_id: int, settlements: int) -> bool:
     return bool(stale)
 
 
-def let_go_of(*, account_id: int, remote_ids: Collection[int]) -> None:
+def let_go_of(*, account_id: int, remote_ids: Collection[int]) -> dict[int, int]:
     """Settle the queue with upstream messages that are gone, before their rows are deleted, by the merge rules.
 
     A local delete or change of flags of what was deleted upstream is done with; a change of flags follows a message
     that was moved; a copy or move that had not been replayed is made from the bytes that are here.
+
+    Returns the mailboxes, by message, of messages that a change of flags has followed: once the others are deleted
+    and that is written, ``show_followed`` has to be called with them.
     """
     parameters: dict[str, Any] = {**_CONSTANTS, "account": account_id, "remotes": list(remote_ids)}
-    execute(_FOLLOW, parameters)
+    followed: dict[int, int] = dict(fetch_all(_FOLLOW, parameters))
     moot: Sequence[int] = [mutation_id for (mutation_id,) in fetch_all(_MOOT, parameters)]
     if moot:
         execute(_FORGET, {"account": account_id, "ids": moot})
     execute(_WITHOUT_SOURCE, parameters)
+    return followed
+
+
+def show_followed(*, account_id: int, followed: Mapping[int, int]) -> None:
+    """Let clients see the changes of flags that followed a message, in the caller's transaction."""
+    if followed:
+        with_locks(set(followed.values()), partial(_show_followed, account_id, list(followed)))
+
+
+def _show_followed(account_id: int, message_ids: Sequence[int], locks: Locks) -> None:
+    overlay = pending_deltas(account_id=account_id, owners={one: one for one in message_ids})
+    changes = []
+    for message_id, mailbox_id, uid, system, keywords in fetch_all(
+        _SHOWN, {"account": account_id, "messages": list(message_ids)}
+    ):
+        before = FlagSet.of(system, keywords)
+        after = overlay.get(message_id, FlagDelta()).apply(before)
+        if after != before:
+            changes.append(FlagChange(message_id, mailbox_id, uid, before, after))
+    change_flags(locks, changes)
