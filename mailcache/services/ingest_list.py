@@ -13,7 +13,7 @@ from django.db.models.functions import Cast, Coalesce, Concat
 from django.utils import timezone
 
 from mailcache.errors import StaleList
-from mailcache.models import CREATORS, Account, Mailbox, MailboxRole, Mutation, MutationKind, Remote
+from mailcache.models import CREATORS, Account, Mailbox, MailboxRole, Mutation, MutationKind, MutationState, Remote
 from mailcache.names import INBOX
 from mailcache.services import leases
 from mailcache.services.ingest_expunge import remove_own_messages
@@ -28,6 +28,13 @@ _MOVED = """
     WHERE gone.account_id = %(account)s AND gone.mailbox_id = %(mailbox)s
       AND other.content_id = gone.content_id AND other.mailbox_id <> gone.mailbox_id
       AND listing.account_id = %(account)s AND listing.remote_id = other.remote_id
+"""
+
+# What was copied or moved out of it and has not arrived was meant to be kept: it goes upstream from where it is here.
+_MOVED_OUT = """
+    UPDATE mailcache_mutation SET mailbox_id = target_id, kind = %(copy)s
+    WHERE account_id = %(account)s AND mailbox_id = %(mailbox)s AND target_id <> %(mailbox)s
+      AND kind = ANY(%(transfers)s) AND state <> %(settled)s
 """
 
 # Mutations of this mailbox go with it; what waits for them waits no longer.
@@ -276,6 +283,15 @@ def delete_mailbox_rows(mailbox: Mailbox) -> None:
     rows = {"account": mailbox.account_id, "mailbox": mailbox.pk}
     remotes = Remote.objects.filter(account_id=mailbox.account_id, mailbox=mailbox).values_list("pk", flat=True)
     followed = let_go_of(account_id=mailbox.account_id, remote_ids=list(remotes))
+    execute(
+        _MOVED_OUT,
+        {
+            **rows,
+            "copy": MutationKind.COPY.value,
+            "transfers": [MutationKind.COPY.value, MutationKind.MOVE.value],
+            "settled": MutationState.SETTLED.value,
+        },
+    )
     execute(_UNTIE, rows)
     execute(_MOVED, rows)
     execute(_DELETE_ROWS, rows)

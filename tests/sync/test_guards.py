@@ -86,6 +86,7 @@ class TestHeaders:
     ) -> None:
         server, account = upstream(1600)
         monkeypatch.setattr("sync.planner.are_headers_worthwhile", lambda size, rate: size > 0)
+        monkeypatch.setattr("sync.passes._MEASUREMENTS", 0)
         server.refuses_headers = {3}
         end = run_slice(account.pk, full=True, seconds=0.0)
         while end is SliceEnd.MORE and not Listing.objects.exclude(header=None).exists():

@@ -224,7 +224,7 @@ def test_after_a_jump_of_the_clock_connections_are_looked_at(
         wait_until(lambda: not watcher.listening)
         proxy.resume()
         wait_until(lambda: account.pk in watcher.listening, 30)
-        assert proxy.commands("IDLE")[-1].connection != connection
+        wait_until(lambda: proxy.commands("IDLE")[-1].connection != connection, 30)
 
 
 def test_watchers_share_the_accounts_evenly_and_take_over(

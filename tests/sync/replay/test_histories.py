@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from random import Random
 
 import pytest
+from django.db.models import QuerySet
 
 from mailcache.errors import MailcacheError
 from mailcache.flags import StoreMode
@@ -24,7 +26,7 @@ from tests.proofs import has_time_left, keep_results, scaled
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import ImapServer, new_user
 from tests.sync.histories import Edits
-from tests.sync.mirror import differences, mirrored, whole_upstream
+from tests.sync.mirror import Messages, differences, mirrored, whole_upstream
 from tests.sync.replay.hands import LocalHands
 from tests.sync.upstreams import HIDDEN, let_time_pass
 
@@ -120,8 +122,8 @@ class LocalEdits:
         self._hands.remove(name)
         return f"remove {name}"
 
-    def _forget(self, rows: object) -> None:
-        for message in rows.select_related("content"):  # type: ignore[attr-defined]
+    def _forget(self, rows: QuerySet[Message]) -> None:
+        for message in rows.select_related("content"):
             if message.content is not None:
                 self.kept -= {data for data in self.kept if len(data) == message.content.size}
 
@@ -175,7 +177,7 @@ class History:
     def _sync(self) -> str:
         return f"synced: {run_slice(self.account.pk, full=self.rng.random() < 0.7, rng=self.rng).name}"
 
-    def _settle(self, look: object) -> None:
+    def _settle(self, look: Callable[[], Messages]) -> None:
         differ: list[str] = []
         for _ in range(_ROUNDS):
             Mutation.objects.filter(account=self.account).update(next_try_at=self.account.created_at)
@@ -191,7 +193,7 @@ class History:
                 f"{one.kind} {one.state} {one.last_error}" for one in Mutation.objects.unsettled(self.account.pk)
             ]
             waiting += [f"no bytes of {one}" for one in Listing.objects.filter(account=self.account)]
-            differ = waiting or differences(mirrored(self.account), look())  # type: ignore[operator]
+            differ = waiting or differences(mirrored(self.account), look())
             if not differ:
                 return
             let_time_pass(self.account, timedelta(days=2))
