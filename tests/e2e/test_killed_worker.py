@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.dovecot
 
 _OWNER = "owner@example.test"
-_POINTS = 12
+_POINTS = 20
 _ALL_POINTS = 10_000
 _MESSAGES = 100
 _STORED = """
