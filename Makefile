@@ -16,7 +16,7 @@ run: $(VENV)/runtime.stamp ## Start all of imapped in the foreground, with Postg
 	@exec $(BIN)/python manage.py run
 
 test: $(VENV)/dev.stamp ## Run all tests
-	$(BIN)/python -m pytest -q -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(PYTEST_ARGS)
 
 LINTS := lint-format lint-ruff lint-types lint-imports lint-migrations lint-deploy lint-yaml
 .PHONY: $(LINTS)
