@@ -97,7 +97,7 @@ class _Comparison:
         members = Members(work, mailbox, state, renumbered=self._others(state.uidvalidity) > 0)
         scope = self._scope(plan)
         members.settle(plan, selected, recent=RECENT_MESSAGES if scope is FlagScope.RECENT else 0)
-        flags = FlagComparison(work, mailbox)
+        flags = FlagComparison(work, mailbox, settlements=self._settlements)
         self._compare_flags(flags, plan, selected, members)
         removal = Removal(work, mailbox, before, state)
         spared = spared_uids(account_id=mailbox.account_id, mailbox_id=mailbox.pk, settlements=self._settlements)

@@ -31,8 +31,9 @@ class FlagComparison:
     A message that an answer leaves out keeps its flags. ``changed`` tells whether any differed.
     """
 
-    def __init__(self, work: SliceWork, mailbox: Mailbox) -> None:
+    def __init__(self, work: SliceWork, mailbox: Mailbox, *, settlements: int = 0) -> None:
         self._work = work
+        self._settlements = settlements
         self._mailbox = mailbox
         self._uidvalidity = mailbox.upstream_uidvalidity or 0
         self._with_labels = are_labels_told(work, mailbox)
@@ -97,7 +98,11 @@ class FlagComparison:
                 continue
             self.changed = True
             self._work.counters.flags_changed += apply_upstream_flags(
-                fence=self._work.fence, mailbox_id=self._mailbox.pk, uidvalidity=self._uidvalidity, flags=changed
+                fence=self._work.fence,
+                mailbox_id=self._mailbox.pk,
+                uidvalidity=self._uidvalidity,
+                flags=changed,
+                settlements=self._settlements,
             )
             self._work.pause_point()
 

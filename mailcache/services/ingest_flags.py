@@ -44,21 +44,24 @@ class _Row(NamedTuple):
 
 
 @transaction.atomic
-def apply_upstream_flags(*, fence: Fence, mailbox_id: int, uidvalidity: int, flags: Mapping[int, FlagSet]) -> int:
+def apply_upstream_flags(
+    *, fence: Fence, mailbox_id: int, uidvalidity: int, flags: Mapping[int, FlagSet], settlements: int = 0
+) -> int:
     """Take over flags by upstream UID; returns how many messages changed for clients, each once.
 
     The upstream's flags become the ones last agreed. What clients changed and replay has not settled lies on top of
     them, so a change made here is never undone by a read of the upstream. All mailboxes that show a message change in
-    this transaction.
+    this transaction. ``settlements`` is what the account had counted before these flags were read.
     """
     leases.check(fence)
-    return with_locks([mailbox_id], partial(_apply, mailbox_id, uidvalidity, flags))
+    return with_locks([mailbox_id], partial(_apply, mailbox_id, uidvalidity, flags, settlements))
 
 
-def _apply(mailbox_id: int, uidvalidity: int, flags: Mapping[int, FlagSet], locks: Locks) -> int:
+def _apply(mailbox_id: int, uidvalidity: int, flags: Mapping[int, FlagSet], settlements: int, locks: Locks) -> int:
     locked = locks[mailbox_id]
     rows = _read(locked, uidvalidity, flags.keys())
-    overlay = pending_deltas(account_id=locked.account_id, owners={row.message_id: row.remote_id for row in rows})
+    owners = {row.message_id: row.remote_id for row in rows}
+    overlay = pending_deltas(account_id=locked.account_id, owners=owners, settlements=settlements)
     changes: dict[int, FlagChange] = {}
     changed: set[int] = set()
     for row in rows:

@@ -16,6 +16,7 @@ _PENDING = """
     SELECT message_id, add_flags, add_keywords, remove_flags, remove_keywords
     FROM mailcache_mutation
     WHERE account_id = %(account)s AND kind = %(kind)s AND message_id = ANY(%(messages)s)
+      AND (settlement IS NULL OR settlement > %(settlements)s)
     ORDER BY id
 """
 
@@ -27,12 +28,14 @@ _WRITE = """
 """
 
 
-def pending_deltas(*, account_id: int, owners: Mapping[int, int]) -> dict[int, FlagDelta]:
+def pending_deltas(*, account_id: int, owners: Mapping[int, int], settlements: int = 0) -> dict[int, FlagDelta]:
     """Return what clients changed that no read of the upstream contains yet (the overlay).
 
     ``owners`` names, by message, what its changes are collected for: messages that share a Remote share their changes.
+    What had settled when the account had counted ``settlements`` is left out: a read that began then contains it.
     """
     parameters = {"account": account_id, "kind": MutationKind.STORE.value, "messages": list(owners)}
+    parameters["settlements"] = settlements
     deltas: dict[int, FlagDelta] = {}
     for message_id, add, add_keywords, remove, remove_keywords in fetch_all(_PENDING, parameters):
         delta = FlagDelta(add=FlagSet.of(add, add_keywords), remove=FlagSet.of(remove, remove_keywords))

@@ -206,7 +206,7 @@ class History:
             full = False
             if end not in (SliceEnd.MORE, SliceEnd.AGAIN):
                 break
-        assert end is SliceEnd.DONE, end
+        assert end in (SliceEnd.DONE, SliceEnd.AGAIN), end
 
 
 @pytest.mark.timeout(scaled(300, full=4 * 3600))

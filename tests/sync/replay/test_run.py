@@ -191,8 +191,8 @@ class TestLabels:
     def test_nothing_is_expunged_where_a_mailbox_is_only_a_label(self, hands: Hands) -> None:
         data = message_bytes("one")
         hands.deliver(data)
-        Mailbox.objects.filter(account=hands.account, name="INBOX").update(label="\\Inbox")
         hands.delete()
+        Mailbox.objects.filter(account=hands.account, name="INBOX").update(label="\\Inbox")
         assert hands.replay() is ReplayEnd.DONE
         assert [one for one, _ in hands.there()] == [data]
         assert [(kind, state) for kind, state, _ in hands.unsettled()] == [("expunge", "pending")]
