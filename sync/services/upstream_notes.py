@@ -52,7 +52,8 @@ def note_crowded(*, account_id: int, connections: int, reason: str) -> None:
     account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
     now = timezone.now()
     if account.crowded_limit is not None and account.crowded_until is not None and account.crowded_until > now:
-        connections = min(connections, account.crowded_limit)
+        # Two that are refused at the same moment count each other: each refusal shows that one fewer is allowed.
+        connections = min(connections, account.crowded_limit - 1)
     account.crowded_limit, account.crowded_until = max(1, connections), now + CROWDED_FOR
     account.save(update_fields=["crowded_limit", "crowded_until"])
     set_notice(
