@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.dovecot, pytest.mark.prove]
 SEED = 20260704
 HISTORIES = scaled(16, full=10_000)
 # `make prove` runs them beside each other.
-PARTS = 2
+PARTS = 4
 _CYRUS_SHARE = 0.25
 # How long the sync waits where an answer will not come, and where it will, however busy the machine is.
 _IN_VAIN, _PATIENT = 0.3, 60.0
