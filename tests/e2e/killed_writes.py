@@ -177,9 +177,9 @@ class ReplayAttempt(Attempt):
 class AcceptAttempt(Attempt):
     """The frontend, or PostgreSQL under it."""
 
-    def __init__(self, bench: Bench, lane: Lane, kill: Kill, undisturbed: Undisturbed, executor: Executor) -> None:
+    def __init__(self, bench: Bench, lane: Lane, kill: Kill, undisturbed: Undisturbed, clients: Executor) -> None:
         super().__init__(bench, lane, kill, undisturbed)
-        self._executor = executor
+        self._clients = clients
 
     def begin(self) -> None:
         """Start a frontend, and have a client write."""
@@ -188,7 +188,7 @@ class AcceptAttempt(Attempt):
         lane.frontend.watch()
         if isinstance(self.kill.at, Boundary):
             lane.frontend.arm(self.kill.at, self._child.kill)
-        self._done = self._executor.submit(self._victim.accept, self._acts, port=lane.frontend.port)
+        self._done = self._clients.submit(self._victim.accept, self._acts, port=lane.frontend.port)
 
     def wait(self) -> None:
         """Return when the client has given up."""

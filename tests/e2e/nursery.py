@@ -1,11 +1,12 @@
 """A warm process of imapped that forks a child for each call: real processes at no cost, which may be killed.
 
-``Nursery`` is the test's side. The process itself never opens a connection; its children do what
+``Nursery`` is the test's side. The process itself keeps no connection; its children do what
 ``tests.e2e.nursery_calls`` says, and leave a result in a file.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -20,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from imapped_site.embedded.identity import before_exec
+from imapped_site.embedded.identity import before_exec, die_with_parent
 from imapped_site.settings.sources import BASE_DIR
 
 logger = logging.getLogger(__name__)
@@ -118,6 +119,9 @@ def _main() -> None:
     django.setup()
     from tests.e2e import nursery_calls
 
+    nursery_calls.warm_up()
+    gc.freeze()
+    parent = os.getpid()
     for line in sys.stdin:
         # Those that have ended; whoever began them looks at them before the next call.
         with suppress(ChildProcessError):
@@ -125,6 +129,9 @@ def _main() -> None:
                 pass
         pid = os.fork()
         if not pid:
+            die_with_parent(signal.SIGKILL, parent=parent)
+            # As every process of ours has one: what several do at once is then shared out among them.
+            os.setsid()
             _be_a_child(nursery_calls.CALLS, json.loads(line))
         print(pid, flush=True)
 

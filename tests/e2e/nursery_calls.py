@@ -12,12 +12,14 @@ import argon2  # noqa: F401 - what children would load, each by itself
 import django_redis.cache
 import django_redis.client  # noqa: F401 - the same
 from django.conf import settings
+from django.db import connections
 from django.utils import timezone
 
 from imapfront.conf import configuration
 from imapfront.server import run_server
 from mailcache.models import Account, Lease, Message, Mutation, TlsMode
 from mailcache.services.accounts import create_account
+from mailcache.services.sealed_secrets import seal_secret
 from mailcache.services.users import create_user
 from sync.account_run import SliceEnd, run_account_until_done
 from sync.models import ConnectionSlot
@@ -28,6 +30,12 @@ from tests.fakes import crash_points
 # More is needed by none: each one follows another that failed.
 _ROUNDS = 4
 _HASHERS = [f"{hashers.__name__}.{hashers.QuickArgon2PasswordHasher.__name__}"]
+
+
+def warm_up() -> None:
+    """Do once what each process would do anew: it takes a while, on purpose, to make a key of a key."""
+    seal_secret(account_id=0, secret="any")
+    connections.close_all()
 
 
 def add_account(*, address: str, password: str, upstream_user: str, upstream_password: str, port: int) -> int:

@@ -12,7 +12,7 @@ import queue
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from random import Random
 
@@ -30,7 +30,7 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.dovecot, pytest.mark.prove]
 
 SEED = 20261125
-_LANES = 8
+_LANES = 12
 _SAMPLE = {Who.WORKER: 12, Who.FRONTEND: 6, Who.POSTGRES_IN_REPLAY: 3, Who.POSTGRES_IN_ACCEPT: 3}
 _SAMPLED_SCENARIOS = 3
 _LEAST = 500
@@ -49,9 +49,10 @@ _FAILURES = (AssertionError, OSError, imaplib.IMAP4.error)
 class Sweep:
     """All kills that were chosen, several at a time, and their outcomes."""
 
-    def __init__(self, bench: Bench, lanes: Sequence[Lane], executor: ThreadPoolExecutor) -> None:
+    def __init__(self, bench: Bench, lanes: Sequence[Lane], executor: Executor, clients: Executor) -> None:
         self._bench = bench
         self._executor = executor
+        self._clients = clients
         self._undisturbed: dict[tuple[str, str], Undisturbed] = {}
         self._lanes: queue.SimpleQueue[Lane] = queue.SimpleQueue()
         for lane in lanes:
@@ -68,17 +69,16 @@ class Sweep:
                 self._undisturbed.update(zip(some, played, strict=True))
         return [kill for key in plays for kill in self._undisturbed[key].kills]
 
-    def carry_out(self, kills: Sequence[Kill]) -> None:
-        """Kill at all of these, PostgreSQL last."""
+    def carry_out(self, kills: Sequence[Kill], rng: Random) -> None:
+        """Kill at all of these in any order, PostgreSQL first: what is ended early is a sample."""
         began = time.monotonic()
-        alone = [kill for kill in kills if kill.who not in _IN_POSTGRES]
-        list(self._executor.map(lambda kill: self._alone(kill, began), alone))
         waiting = [kill for kill in kills if kill.who in _IN_POSTGRES]
         while waiting and has_time_left(began):
-            some = _together(waiting, _LANES)
-            self._with_postgres(some)
-            # One that was held up by others goes first, and alone at the latest.
+            self._with_postgres(_together(waiting, _LANES))
+            # Those that were held up by others come again.
             waiting = [kill for kill in waiting if kill not in self.outcomes]
+        alone = [kill for kill in kills if kill.who not in _IN_POSTGRES]
+        list(self._executor.map(lambda kill: self._alone(kill, began), rng.sample(alone, len(alone))))
 
     def _play(self, lane: Lane, key: tuple[str, str]) -> Undisturbed:
         return play(self._bench, lane, *key)
@@ -120,7 +120,7 @@ class Sweep:
         undisturbed = self._undisturbed[kill.scenario, kill.mode]
         if kill.who in (Who.WORKER, Who.POSTGRES_IN_REPLAY):
             return ReplayAttempt(self._bench, lane, kill, undisturbed)
-        return AcceptAttempt(self._bench, lane, kill, undisturbed, self._executor)
+        return AcceptAttempt(self._bench, lane, kill, undisturbed, self._clients)
 
     def _end(self, attempt: Attempt) -> None:
         try:
@@ -143,8 +143,8 @@ class Sweep:
 
 
 def _holds_up_others(kill: Kill) -> bool:
-    """Tell whether others wait for the one that stands before this COMMIT: slots are counted by host."""
-    return isinstance(kill.at, CrashPoint) and not kill.at.after and kill.at.place.startswith("sync/services/slots")
+    """Tell whether others wait for the one that stands before this COMMIT: connections are counted by host."""
+    return isinstance(kill.at, CrashPoint) and not kill.at.after and kill.at.place.startswith("sync/connection.py")
 
 
 def _together(kills: Sequence[Kill], most: int) -> list[Kill]:
@@ -168,9 +168,9 @@ def _draw(kills: Sequence[Kill], most: int, rng: Random) -> list[Kill]:
 def sweep(bare_dovecot: Dovecot) -> Iterator[Sweep]:
     with ExitStack() as stack:
         bench = stack.enter_context(open_bench(bare_dovecot))
-        executor = stack.enter_context(ThreadPoolExecutor(2 * _LANES))
+        executor, clients = (stack.enter_context(ThreadPoolExecutor(_LANES)) for _ in range(2))
         lanes = [stack.enter_context(closing(Lane(bare_dovecot))) for _ in range(_LANES)]
-        yield Sweep(bench, lanes, executor)
+        yield Sweep(bench, lanes, executor, clients)
 
 
 @pytest.mark.timeout(scaled(600, full=7200))
@@ -180,7 +180,7 @@ def test_every_kill_ends_as_the_undisturbed_run(sweep: Sweep, report_figure: Rep
     assert len(set(possible)) == len(possible)
     kills = possible if PROVING else _sample(possible, rng)
     assert len(kills) >= scaled(sum(_SAMPLE.values()), full=_LEAST)
-    sweep.carry_out(kills)
+    sweep.carry_out(kills, rng)
     done = [kill for kill in kills if kill in sweep.outcomes]
     keep_results("killed_writes", [f"{number}. {kill}: {sweep.outcomes[kill]}" for number, kill in enumerate(done, 1)])
     assert not sweep.failures, "\n".join(sweep.failures)

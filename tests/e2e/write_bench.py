@@ -24,6 +24,8 @@ from tests.fakes.deadly_proxy import DeadlyProxy
 from tests.servers.dovecot import Dovecot, free_port, new_user
 from tests.waiting import wait_until
 
+# There is little to fetch: a second connection would cost more than it brings.
+_SETTINGS = {"UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT": "1"}
 FULL, LACKS = "full", "without UIDPLUS, MOVE, MULTIAPPEND"
 MODES = {FULL: frozenset[str](), LACKS: LACKING}
 _LSUB = re.compile(rb'.*\) "/" "?([^"]*)"?\Z')
@@ -230,7 +232,7 @@ def open_bench(dovecot: Dovecot) -> Iterator[Bench]:
     with dovecot.login(template) as client:
         fill(client)
     with ExitStack() as stack:
-        system = stack.enter_context(System(own_postgres=True))
+        system = stack.enter_context(System(own_postgres=True, settings=_SETTINGS))
         # A process that is killed loses nothing of what it has given to the kernel.
         system.query("ALTER SYSTEM SET fsync = off")
         system.query("SELECT pg_reload_conf()")
