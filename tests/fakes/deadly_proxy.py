@@ -191,5 +191,8 @@ class DeadlyProxy(CapabilityProxy):
 
 def _wait_until_read(ours: socket.socket) -> None:
     """Return when the other side has taken what it was told: it is killed with that in mind."""
-    here, there = ours.getsockname()[1], ours.getpeername()[1]
+    try:
+        here, there = ours.getsockname()[1], ours.getpeername()[1]
+    except OSError:
+        return  # it had what it wanted, and has gone
     wait_until(lambda: has_read_all(local_port=there, remote_port=here))
