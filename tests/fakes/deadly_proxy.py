@@ -184,9 +184,8 @@ class DeadlyProxy(CapabilityProxy):
         return boundary == self._armed
 
     def _fire(self) -> None:
-        self._armed = None
+        self._armed, self.has_fired = None, True
         self._kill()
-        self.has_fired = True
 
 
 def _wait_until_read(ours: socket.socket) -> None:
