@@ -72,8 +72,8 @@ def fill(client: imaplib.IMAP4) -> None:
     """Make the mail over which all scenarios play."""
     for mailbox in ("Archive", "Work", "Old", "Old/Below"):
         client.create(mailbox)
-    client.subscribe("INBOX")
-    client.subscribe("Work")
+    for mailbox in ("INBOX", "Work", "Old"):
+        client.subscribe(mailbox)
     other, third, fourth = (message_bytes(f"other {number}", "words\r\n" * number) for number in (1, 2, 3))
     marked = message_bytes("marked", "somebody may take that back\r\n")
     for mailbox, messages in {
