@@ -46,9 +46,10 @@ def _create(work: ReplayWork, mutation: Mutation, mailbox: Mailbox) -> None:
                 raise
             # Another mailbox has that use (USEATTR, RFC 6154 6), or none may be given.
             client.create(name)
-    settle_create(fence=work.fence, mutation_id=mutation.pk, upstream_name=name, delimiter=delimiter_of(work))
+    # Before it settles: nobody would do it afterwards.
     if mailbox.subscribed:
         _tell_subscribed(work, name, subscribed=True)
+    settle_create(fence=work.fence, mutation_id=mutation.pk, upstream_name=name, delimiter=delimiter_of(work))
 
 
 def _rename(work: ReplayWork, mutation: Mutation, mailbox: Mailbox) -> None:
@@ -61,10 +62,10 @@ def _rename(work: ReplayWork, mutation: Mutation, mailbox: Mailbox) -> None:
         # The answer to an earlier one may have been lost.
         if _listed(work, before) or not _listed(work, after):
             raise
-    settle_rename(fence=work.fence, mutation_id=mutation.pk, upstream_name=after)
     if mailbox.subscribed:
         _tell_subscribed(work, after, subscribed=True)
         _tell_subscribed(work, before, subscribed=False)
+    settle_rename(fence=work.fence, mutation_id=mutation.pk, upstream_name=after)
 
 
 def _delete(work: ReplayWork, mutation: Mutation, mailbox: Mailbox) -> None:

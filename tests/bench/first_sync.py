@@ -157,7 +157,7 @@ class _Bench:
         pids = {
             "worker": system.process("worker").pid,
             "PostgreSQL": self._servers.pids["postgres"],
-            "Valkey": system.valkey.pids["valkey"],
+            "Valkey": system.servers.pids["valkey"],
             "Dovecot": self._dovecot.pid,
         }
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}

@@ -118,20 +118,37 @@ def peak_memory(pid: int) -> int:
 
 def owner_of_connection(pids: set[int], *, server_port: int, client_port: int) -> int:
     """Return which of ``pids`` serves the TCP connection on loopback with these two ports."""
-    inode = _socket_inode(server_port, client_port)
+    fields = _socket(server_port, client_port)
+    assert fields is not None, f"no connection {client_port} -> {server_port}"
     for pid in pids:
         with contextlib.suppress(OSError):  # ended meanwhile
             for descriptor in Path(f"/proc/{pid}/fd").iterdir():
                 with contextlib.suppress(OSError):  # closed meanwhile
-                    if descriptor.readlink().name == f"socket:[{inode}]":
+                    if descriptor.readlink().name == f"socket:[{fields[9]}]":
                         return pid
     raise AssertionError(f"none of {sorted(pids)} serves the connection {client_port} -> {server_port}")
 
 
-def _socket_inode(local_port: int, remote_port: int) -> int:
+def has_read_all(*, local_port: int, remote_port: int) -> bool:
+    """Tell whether the owner of the local end of a TCP connection on loopback has taken all that came, or is gone."""
+    fields = _socket(local_port, remote_port)
+    return fields is None or int(fields[4].partition(":")[2], 16) == 0
+
+
+def _socket(local_port: int, remote_port: int) -> list[str] | None:
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         ports = [int(address.rpartition(":")[2], 16) for address in fields[1:3]]
         if ports == [local_port, remote_port]:
-            return int(fields[9])
-    raise AssertionError(f"no connection {remote_port} -> {local_port}")
+            return fields
+    return None
+
+
+def children_of(pid: int) -> set[int]:
+    """Return the processes that ``pid`` has started."""
+    found: set[int] = set()
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            if int(status.read_text(errors="replace").rpartition(")")[2].split()[1]) == pid:
+                found.add(int(status.parent.name))
+    return found

@@ -39,12 +39,15 @@ _READY = {"worker": "ready.", "slow": "ready.", "beat": "beat: Starting"}
 class System:
     """imapped's processes over one data directory; a context manager that leaves nothing behind.
 
-    The commands are those that ``manage.py run`` starts.
+    The commands are those that ``manage.py run`` starts. ``own_postgres``: one that may be killed, instead of a
+    database in the tests' own server, which gives up what was committed last.
     """
 
     running: ClassVar[list[System]] = []
 
-    def __init__(self, *, ca_file: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *, ca_file: Path | None = None, settings: Mapping[str, str] | None = None, own_postgres: bool = False
+    ) -> None:
         # Not below pytest's own directory: root's Valkey runs as another user, who may not enter it.
         self.directory = Path(tempfile.mkdtemp(prefix="imapped-e2e-"))
         self.directory.chmod(0o711)
@@ -52,7 +55,8 @@ class System:
         self._database = f"e2e_{secrets.token_hex(6)}"
         self._processes: dict[str, ManagedProcess] = {}
         self._ended: list[ManagedProcess] = []
-        self.valkey = EmbeddedServers(self.directory, postgres=False, valkey=True, ephemeral=True)
+        self._own_postgres = own_postgres
+        self.servers = EmbeddedServers(self.directory, postgres=own_postgres, valkey=True, ephemeral=not own_postgres)
         self._settings = {
             "DATABASE_URL": urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{self._database}")),
             "DATA_DIR": str(self.directory),
@@ -71,8 +75,9 @@ class System:
     def __enter__(self) -> Self:
         System.running.append(self)
         try:
-            self.valkey.start()
-            self._administer(sql.SQL("CREATE DATABASE {}"))
+            self.servers.start()
+            if not self._own_postgres:
+                self._administer(sql.SQL("CREATE DATABASE {}"))
             self.manage("prepare")
         except BaseException:
             self.close()
@@ -85,7 +90,7 @@ class System:
     @property
     def environment(self) -> dict[str, str]:
         """What every process of this system gets."""
-        return {**os.environ, **self._settings, **self.valkey.environment}
+        return {**os.environ, **self._settings, **self.servers.environment}
 
     def start(self, *names: str, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> None:
         """Start processes and return when they are ready; ``arguments`` and ``environment`` come on top."""
@@ -126,7 +131,7 @@ class System:
 
     def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Return the rows of one statement on the database, which may also change something."""
-        with psycopg.connect(self._settings["DATABASE_URL"], autocommit=True) as connection:
+        with psycopg.connect(self.environment["DATABASE_URL"], autocommit=True) as connection:
             cursor = connection.execute(statement.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
 
@@ -207,8 +212,9 @@ class System:
         """Kill what runs, drop the database, remove the directory."""
         for name in list(self._processes):
             self.kill(name)
-        self.valkey.stop()
-        self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)"))
+        self.servers.stop()
+        if not self._own_postgres:
+            self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)"))
         shutil.rmtree(self.directory, ignore_errors=True)
         with contextlib.suppress(ValueError):
             System.running.remove(self)

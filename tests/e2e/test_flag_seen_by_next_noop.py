@@ -72,7 +72,7 @@ def _seen_at_noop(client: imaplib.IMAP4) -> list[int]:
 
 def test_the_next_noop_of_another_process_tells_it(system: System, address: str) -> None:
     system.stop("worker", "beat")
-    system.valkey.stop()
+    system.servers.stop()
     with ExitStack() as stack:
         one, other = _in_two_processes(system, address, stack)
         for number in range(1, _MESSAGES + 1):

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -52,6 +53,11 @@ class CrashControl:
         directory.mkdir()
 
     @property
+    def directory(self) -> Path:
+        """Where both sides look."""
+        return self._directory
+
+    @property
     def environment(self) -> dict[str, str]:
         """What the worker's environment needs."""
         return {DIRECTORY_VARIABLE: str(self._directory)}
@@ -87,8 +93,9 @@ class CrashControl:
 class _Commits:
     """Counts the commits of this worker, and kills it where it is told to."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, kill: Callable[[], None] | None) -> None:
         self._directory = directory
+        self._kill = kill
         self._worker = os.getpid()
         self._armed = ""
         self._counts: Counter[str] = Counter()
@@ -104,8 +111,11 @@ class _Commits:
             return self._match(place)
 
     def crash(self, point: CrashPoint) -> None:
-        """Kill the worker: this pool process, and its parent that would start another one."""
+        """Kill the worker: this pool process, and its parent that would start another one; or what was asked for."""
         (self._directory / "crashed").write_text(str(point))
+        if self._kill is not None:
+            self._kill()
+            return
         if self._worker != os.getpid():
             os.kill(self._worker, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -135,9 +145,9 @@ def _place(frame: FrameType | None) -> str:
     return "elsewhere"
 
 
-def install(directory: Path) -> None:
-    """Watch every COMMIT of this process and of those that it forks."""
-    commits = _Commits(directory)
+def install(directory: Path, *, kill: Callable[[], None] | None = None) -> None:
+    """Watch every COMMIT of this process and of those that it forks; ``kill`` is what happens instead of its death."""
+    commits = _Commits(directory, kill)
     commit = BaseDatabaseWrapper._commit  # type: ignore[attr-defined] # Django's own, not in its stubs
 
     def watched(self: BaseDatabaseWrapper) -> Any:
