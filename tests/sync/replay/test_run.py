@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from celery import current_app
 from django.utils import timezone
 
 from mailcache.models import Account, AccountState, LeaseKind, Mailbox, Message, Mutation
@@ -23,18 +21,6 @@ from sync.replay import turns
 from sync.replay.run import ReplayEnd, run_replay
 from tests.builders import make_fence, message_bytes, skeleton_row
 from tests.sync.replay.hands import Hands
-
-
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Name and queue of the tasks that were enqueued."""
-    found: list[tuple[str, str]] = []
-
-    def send(name: str, *, queue: str, **_: Any) -> None:
-        found.append((name, queue))
-
-    monkeypatch.setattr(current_app, "send_task", send)
-    return found
 
 
 class TestWhen:
