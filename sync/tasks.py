@@ -31,6 +31,7 @@ def sync_account(self: Task[[int], None], account_id: int, *, full: bool = False
 def replay_account(self: Task[[int], None], account_id: int, *, force: bool = False) -> None:
     """Replay local changes of an account for one slice; what remains goes to the end of the queue."""
     queue = (self.request.delivery_info or {}).get("routing_key")
+    scheduling.begin_replay(account_id)
     end = run_replay(account_id, force=force, lane=Lane.SLOW if queue == Lane.SLOW.value else Lane.FAST)
     if end in (ReplayEnd.MORE, ReplayEnd.SLOW):
         scheduling.enqueue_replay(account_id, force=force and end is ReplayEnd.SLOW)

@@ -29,6 +29,17 @@ class TestWhen:
         hands.store("\\Seen")
         assert sent[-1] == (scheduling.REPLAY_ACCOUNT, "urgent")
 
+    def test_many_changes_are_one_message(self, hands: Hands, sent: list[tuple[str, str]]) -> None:
+        hands.deliver(message_bytes())
+        sent.clear()
+        hands.store("\\Seen")
+        hands.store("\\Flagged")
+        assert sent == [(scheduling.REPLAY_ACCOUNT, "urgent")]
+        # It has arrived, and might have read the queue by now.
+        scheduling.begin_replay(hands.account.pk)
+        hands.store("\\Answered")
+        assert len(sent) == 2
+
     def test_not_while_it_is_paused(self, hands: Hands) -> None:
         hands.deliver(message_bytes())
         hands.store("\\Seen")
