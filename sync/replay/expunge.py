@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mailcache.models import ParkedCause
 from mailcache.services.settlement import settle_expunges
 from sync.replay.plan import Queued, Step
 from sync.replay.present import check, present
@@ -26,11 +27,11 @@ def replay_expunge(work: ReplayWork, step: Step) -> None:
         work.pause_point()
         selected = work.open(mailbox)
         if selected.read_only:
-            work.park(batch, READ_ONLY)
+            work.park(batch, READ_ONLY, ParkedCause.READ_ONLY)
             continue
         found = present(work, mailbox, selected, batch)
         checked = check(work, found)
-        work.park(checked.other, OTHER_MESSAGE)
+        work.park(checked.other, OTHER_MESSAGE, ParkedCause.OTHER_MESSAGE)
         if checked.gone:
             settle_expunges(fence=work.fence, ids=[member.id for member in checked.gone])
         if checked.same:

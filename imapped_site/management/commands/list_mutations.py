@@ -23,7 +23,8 @@ class Command(OperatorCommand):
     def operate(self, options: dict[str, Any]) -> None:
         """List them."""
         account = find_account(options)
-        self.stdout.write(f"{account}: {read_queue(account).summary}")
+        queue = read_queue(account)
+        self.stdout.write(f"{account}: {queue.summary}" + (f"; {queue.speed}" if queue.speed else ""))
         rows = Mutation.objects.unsettled(account.pk).select_related("mailbox", "target")[: max(0, options["limit"])]
         if rows:
             titles = ("id", "kind", "mailbox", "change", "state", "attempts", "last error")
