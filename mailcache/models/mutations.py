@@ -129,6 +129,9 @@ class Mutation(models.Model):
     parked_cause = models.CharField(
         max_length=20, choices=ParkedCause, default=ParkedCause.NONE, db_default="", blank=True
     )
+    over_quota = models.BooleanField(
+        default=False, db_default=False, help_text="The upstream has no room for it: tried again, in case it has."
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = MutationQuerySet.as_manager()
@@ -151,6 +154,11 @@ class Mutation(models.Model):
             ),
         ]
         indexes = [
+            models.Index(
+                fields=["account"],
+                name="mutation_over_quota",
+                condition=models.Q(over_quota=True, state=MutationState.PENDING),
+            ),
             models.Index(fields=["account", "mailbox"], name="mutation_mailbox"),
             models.Index(fields=["account", "target"], name="mutation_target"),
             models.Index(

@@ -47,7 +47,7 @@ _NOTE_ACCEPTED = """
 _RETRY = """
     UPDATE mailcache_mutation
     SET state = CASE WHEN %(known)s THEN %(pending)s ELSE state END, attempts = attempts + %(counts)s,
-        last_error = %(error)s, next_try_at = %(next_try_at)s
+        last_error = %(error)s, next_try_at = %(next_try_at)s, over_quota = %(over_quota)s
     WHERE account_id = %(account)s AND id = ANY(%(ids)s) AND state IN (%(pending)s, %(sent)s)
 """
 _PARK = """
@@ -141,10 +141,19 @@ def retry_later(
     next_try_at: datetime,
     counts: bool = True,
     outcome_known: bool = False,
+    over_quota: bool = False,
 ) -> None:
-    """Have mutations tried again. ``counts``: as an attempt; ``outcome_known``: the upstream did nothing of it."""
+    """Have mutations tried again. ``counts``: as an attempt; ``outcome_known``: the upstream did nothing of it.
+
+    While one waits because the upstream is ``over_quota``, clients cannot append what is as large.
+    """
     leases.check(fence)
-    parameters = {"known": outcome_known, "counts": int(counts), "error": error[:_REASON_LENGTH]}
+    parameters = {
+        "known": outcome_known,
+        "counts": int(counts),
+        "error": error[:_REASON_LENGTH],
+        "over_quota": over_quota,
+    }
     execute(_RETRY, {**_which(fence, ids), **parameters, "next_try_at": next_try_at})
 
 

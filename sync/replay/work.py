@@ -116,7 +116,10 @@ class ReplayWork:
             return
         passing = error.code in _PASSING or error.retry_after is not None
         least = max(error.retry_after or 0.0, 60.0 if passing else 0.0)
-        self.fail(members, str(error), outcome_known=outcome_known, least=least, parks=not passing)
+        over_quota = error.code == "OVERQUOTA"
+        self.fail(
+            members, str(error), outcome_known=outcome_known, least=least, parks=not passing, over_quota=over_quota
+        )
 
     def lost(self, members: Sequence[Queued], error: UpstreamError) -> None:
         """Have changes tried again whose command ended with the connection; those just sent are looked up first."""
@@ -135,6 +138,7 @@ class ReplayWork:
         least: float = 0.0,
         parks: bool = True,
         recovers: bool = True,
+        over_quota: bool = False,
     ) -> None:
         """Count an attempt; after ``MOST_ATTEMPTS`` of them the changes are set aside, where ``parks``.
 
@@ -146,7 +150,7 @@ class ReplayWork:
         else:
             self.park(exhausted, reason, ParkedCause.EXHAUSTED)
         counted = [member for member in members if member not in exhausted] if exhausted else members
-        self._later(counted, reason, counts=True, outcome_known=outcome_known, least=least)
+        self._later(counted, reason, counts=True, outcome_known=outcome_known, least=least, over_quota=over_quota)
 
     def unsend(self, members: Sequence[Queued]) -> None:
         """Take back that changes were sent: they were not, because of others."""
@@ -177,7 +181,14 @@ class ReplayWork:
         return {row.pk: row for row in rows.select_related("remote", "content__segment").order_by("pk")}
 
     def _later(
-        self, members: Collection[Queued], reason: str, *, counts: bool, outcome_known: bool, least: float = 0.0
+        self,
+        members: Collection[Queued],
+        reason: str,
+        *,
+        counts: bool,
+        outcome_known: bool,
+        least: float = 0.0,
+        over_quota: bool = False,
     ) -> None:
         self._failed = self._failed or bool(members)
         now = timezone.now()
@@ -190,6 +201,7 @@ class ReplayWork:
                 next_try_at=now + timedelta(seconds=delay),
                 counts=counts,
                 outcome_known=outcome_known,
+                over_quota=over_quota,
             )
 
 
