@@ -26,6 +26,9 @@ class QueueStatus:
     """How many are parked, by cause in words."""
     oldest_at: datetime | None
     latency: Distribution
+    paused: bool
+    reason: str
+    """What keeps replay from the upstream, where something does."""
 
     @property
     def summary(self) -> str:
@@ -56,6 +59,8 @@ def read_queue(account: Account) -> QueueStatus:
         parked={ParkedCause(cause).label: count for state, cause, count, _ in rows if state == MutationState.PARKED},
         oldest_at=min((oldest for *_, oldest in rows), default=None),
         latency=read_latency(ReplayLatency.objects.filter(account=account)),
+        paused=account.replay_paused,
+        reason=account.replay_reason,
     )
 
 

@@ -37,13 +37,14 @@ class MutationAdmin(ReadOnlyAdmin[Mutation]):
     readonly_fields = ("message_uid", "change")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Mutation]:
-        rows = super().get_queryset(request).select_related("account", "mailbox", "target", "message")
+        rows = super().get_queryset(request).select_related("account", "mailbox", "target", "message__mailbox")
         return rows.defer("account__sealed_secret")
 
-    @admin.display(description="UID")
+    @admin.display(description="message")
     def message_uid(self, mutation: Mutation) -> str:
-        """The UID of the message that it concerns."""
-        return "-" if mutation.message is None else str(mutation.message.uid)
+        """Where the message that it concerns is here."""
+        message = mutation.message
+        return "-" if message is None else f"UID {message.uid} in {message.mailbox.name}"
 
     @admin.display(ordering="created_at")
     def age(self, mutation: Mutation) -> str:
@@ -57,6 +58,8 @@ class MutationAdmin(ReadOnlyAdmin[Mutation]):
             return "-"
         if mutation.account.replay_paused:
             return "paused"
+        if mutation.account.upstream_away:
+            return "when the upstream is back"
         now = timezone.now()
         date = max(mutation.next_try_at, mutation.account.next_replay_at or mutation.next_try_at)
         return "at once" if date <= now else age(now, date)

@@ -90,8 +90,18 @@ def test_why_a_change_waits_is_told(operator: Client, inbox: Mailbox) -> None:
     page = operator.get(reverse(LIST)).content.decode()
     assert "nobody is there" in page
     assert "in 50 min" in page
+    assert "nobody is there" in run("list_mutations", inbox.account)
+    Account.objects.update(upstream_away=True)
+    assert "when the upstream is back" in operator.get(reverse(LIST)).content.decode()
     Account.objects.update(replay_paused=True)
     assert "paused" in operator.get(reverse(LIST)).content.decode()
+    assert "replay is paused" in run("list_mutations", inbox.account)
+
+
+def test_where_the_message_of_a_change_is_told(operator: Client, inbox: Mailbox) -> None:
+    mutation = flag(inbox)
+    page = operator.get(reverse("admin:mailcache_mutation_change", args=[mutation.pk])).content.decode()
+    assert "UID 1 in INBOX" in page
 
 
 def test_retry(operator: Client, inbox: Mailbox) -> None:

@@ -24,7 +24,8 @@ class Command(OperatorCommand):
         """List them."""
         account = find_account(options)
         queue = read_queue(account)
-        self.stdout.write(f"{account}: {queue.summary}" + (f"; {queue.speed}" if queue.speed else ""))
+        held_up = ("replay is paused",) if queue.paused else (queue.reason,)
+        self.stdout.write(f"{account}: " + "; ".join(filter(None, (queue.summary, *held_up, queue.speed))))
         rows = Mutation.objects.unsettled(account.pk).select_related("mailbox", "target")[: max(0, options["limit"])]
         if rows:
             titles = ("id", "kind", "mailbox", "change", "state", "attempts", "last error")
