@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
-from mailcache.models import AccountState
+from mailcache.models import LATENCY_BOUNDS, AccountState, ReplayLatency
 from mailcache.services.rows import fetch_all
 
 _MINUTE = 60.0
@@ -57,6 +58,11 @@ class Distribution:
     counts: tuple[int, ...]
     total: float = 0.0
 
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return sum(self.counts)
+
     def cumulated(self) -> list[tuple[str, float]]:
         """Return the buckets as Prometheus counts them: each holds the ones before it."""
         names = [*(str(bound) for bound in self.bounds), "+Inf"]
@@ -76,10 +82,12 @@ class Distributions:
     bytes: ByLabel
     account_commands: Distribution
     account_bytes: Distribution
+    replay_latency: Distribution
+    """Of all changes since ever, as a counter of Prometheus: it falls when an account is removed."""
 
 
 def read_distributions() -> Distributions:
-    """Read everything now, in six statements."""
+    """Read everything now, in seven statements."""
     now = timezone.now()
     where = {
         "now": now,
@@ -94,7 +102,17 @@ def read_distributions() -> Distributions:
         bytes=_spread(_BYTES, BYTE_BOUNDS, where),
         account_commands=_single(_ACCOUNT_COMMANDS, COMMAND_BOUNDS, where),
         account_bytes=_single(_ACCOUNT_BYTES, BYTE_BOUNDS, where),
+        replay_latency=read_latency(ReplayLatency.objects.all()),
     )
+
+
+def read_latency(rows: QuerySet[ReplayLatency]) -> Distribution:
+    """Return how long changes took to get upstream."""
+    counts, seconds = [0] * (len(LATENCY_BOUNDS) + 1), 0.0
+    for bucket, changes, total in rows.values_list("bucket").annotate(Sum("changes"), Sum("seconds")):
+        counts[bucket] = changes
+        seconds += total
+    return Distribution(LATENCY_BOUNDS, tuple(counts), seconds)
 
 
 def _single(values: str, bounds: Sequence[float], where: Mapping[str, Any]) -> Distribution:

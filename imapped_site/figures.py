@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db.models import Count, Min, Sum
 from django.utils import timezone
 
-from mailcache.models import Account, AccountState, Listing, Mailbox, Mutation, MutationState
+from mailcache.models import Account, AccountState, Listing, Mailbox, Mutation, MutationState, ParkedCause
 from sync.models import Checkpoint, ConnectionSlot, FailureCause, Purpose, SyncOutcome, SyncRun
 
 Labelled = tuple[tuple[str, int], ...]
@@ -32,6 +32,7 @@ class Figures:
     message_bytes: int
     waiting: Labelled
     mutations: Labelled
+    parked_mutations: Labelled
     oldest_mutation_seconds: float
     runs: Labelled
     failures: Labelled
@@ -55,6 +56,7 @@ def read_figures() -> Figures:
         message_bytes=mailboxes["bytes"] or 0,
         waiting=_waiting(),
         mutations=_every(MutationState.values, Mutation.objects.values_list("state").annotate(Count("pk"))),
+        parked_mutations=_parked_mutations(),
         oldest_mutation_seconds=(now - oldest).total_seconds() if oldest else 0.0,
         runs=_runs(now),
         failures=_failures(now),
@@ -80,6 +82,11 @@ def _waiting() -> Labelled:
         ("header", Listing.objects.filter(header__isnull=True).count()),
         ("wanted_body", Listing.objects.filter(wanted_at__isnull=False).count()),
     )
+
+
+def _parked_mutations() -> Labelled:
+    parked = Mutation.objects.filter(state=MutationState.PARKED).values_list("parked_cause").annotate(Count("pk"))
+    return _every([cause for cause in ParkedCause.values if cause != ParkedCause.NONE], parked)
 
 
 def _runs(now: datetime) -> Labelled:

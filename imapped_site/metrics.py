@@ -124,6 +124,12 @@ def figure_families(figures: Figures) -> Iterator[Metric]:
     yield _plain("imapped_message_bytes", "Octets of these messages.", figures.message_bytes)
     yield _labelled("imapped_fetch_waiting", "Messages of which something is to be fetched.", "part", figures.waiting)
     yield _labelled("imapped_mutations", "Local changes in the replay queue by state.", "state", figures.mutations)
+    yield _labelled(
+        "imapped_mutations_parked",
+        "Local changes set aside for an operator by cause.",
+        "cause",
+        figures.parked_mutations,
+    )
     yield _plain(
         "imapped_mutation_oldest_seconds", "Age of the oldest change not yet upstream.", figures.oldest_mutation_seconds
     )
@@ -147,6 +153,9 @@ def distribution_families(found: Distributions) -> Iterator[Metric]:
     """
     yield _histogram("imapped_lag_seconds", "Since an account was last in step with its upstream.", found.lags)
     yield _histograms("imapped_sync_run_seconds", "Length of the runs of 24 h and of those under way.", found.durations)
+    yield _histogram(
+        "imapped_replay_seconds", "From a client's change until it was upstream, since ever.", found.replay_latency
+    )
     yield _histogram(
         "imapped_upstream_account_commands", "Commands that an account sent today.", found.account_commands
     )

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from mailcache.errors import InvalidValue
 from mailcache.models import Account, AccountState, AppPassword, AuthMethod, Mailbox, Mutation, TlsMode, User
-from mailcache.services import accounts, mutation_control, sealed_secrets, users
+from mailcache.services import accounts, mutation_control, replays, sealed_secrets, users
 from mailcache.services import parked as parked_messages
 from mailcache.services import policies as account_policies
 from mailcache.services.audit import record_event
@@ -250,7 +250,7 @@ def allow_sync(*, by: Operator, account: Account) -> None:
 @transaction.atomic
 def pause_replay(*, by: Operator, account: Account, paused: bool) -> None:
     """Stop sending an account's changes upstream, or go on; clients can change mail all the same."""
-    accounts.pause_replay(account_id=account.pk, paused=paused)
+    replays.pause_replay(account_id=account.pk, paused=paused)
     note(by, "account.pause_replay" if paused else "account.resume_replay", account=account)
 
 

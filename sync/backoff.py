@@ -50,11 +50,11 @@ def mutation_delay(attempts: int, rng: Random) -> timedelta:
 
 
 def replay_delay(failures: int, rng: Random) -> timedelta:
-    """Return for how long replay leaves alone an upstream that it could not reach ``failures`` times in a row.
+    """Return for how long replay leaves alone an upstream that it could not work with ``failures`` times in a row.
 
-    What clients did is upstream within 2 seconds of its return, if it was not away for long.
+    One that is away is knocked at meanwhile (``sync.replay.returning``), so that its return is noticed within a second.
     """
-    return _jittered(min(1.5 * 1.2 ** max(0, min(failures, 60) - 20), 60.0), rng, share=0.5)
+    return _jittered(min(1.5 * 2.0 ** min(failures - 1, 20), _SHORT_SECONDS), rng, share=0.5)
 
 
 def soon(rng: Random) -> timedelta:

@@ -9,4 +9,4 @@ from sync import scheduling
 
 def replay_soon(*, account_id: int, **_: Any) -> None:
     """Have local changes replayed; what cannot be enqueued is found by the sweep."""
-    scheduling.enqueue_replay(account_id)
+    scheduling.enqueue_changes(account_id)

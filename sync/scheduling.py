@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from celery import current_app
 from django.conf import settings
+from django.core.cache import cache
 from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
@@ -130,6 +131,24 @@ def enqueue_replay(account_id: int, *, force: bool = False) -> bool:
     """
     is_slow = bool(slow_accounts([account_id], timezone.now()))
     return _send_replay(account_id, force=force, queue=_queue(is_slow=is_slow, urgent=True))
+
+
+def enqueue_changes(account_id: int) -> None:
+    """Have new local changes replayed, unless a message that says so is still on its way.
+
+    A client that appends a thousand messages does not fill the queue with a thousand tasks.
+    """
+    if cache.add(_underway(account_id), 1, timeout=_REPLAY_LOST_AFTER.total_seconds()):
+        enqueue_replay(account_id)
+
+
+def begin_replay(account_id: int) -> None:
+    """Note that the message has arrived: what is queued from now on needs another one."""
+    cache.delete(_underway(account_id))
+
+
+def _underway(account_id: int) -> str:
+    return f"replay-underway:{account_id}"
 
 
 def replay_what_waits(account_id: int) -> None:

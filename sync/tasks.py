@@ -7,6 +7,7 @@ from celery import Task, shared_task
 from sync import audit, fetching_wanted, scheduling
 from sync.account_run import UNFINISHED, SliceEnd, run_slice
 from sync.lanes import Lane
+from sync.replay import turns
 from sync.replay.run import ReplayEnd, run_replay
 
 
@@ -18,6 +19,9 @@ def sync_account(self: Task[[int], None], account_id: int, *, full: bool = False
     queue = (self.request.delivery_info or {}).get("routing_key")
     lane = Lane.SLOW if queue == Lane.SLOW.value else Lane.FAST
     end = run_slice(account_id, full=full, lane=lane)
+    if end is not SliceEnd.CROWDED and turns.is_asked(account_id):
+        # It has made way for a replay, which need not wait for the sweep.
+        scheduling.enqueue_replay(account_id)
     if end in UNFINISHED:
         # A slice that was not begun here has still to do all that was asked for.
         scheduling.enqueue(account_id, full=full and end is SliceEnd.SLOW)
@@ -27,6 +31,7 @@ def sync_account(self: Task[[int], None], account_id: int, *, full: bool = False
 def replay_account(self: Task[[int], None], account_id: int, *, force: bool = False) -> None:
     """Replay local changes of an account for one slice; what remains goes to the end of the queue."""
     queue = (self.request.delivery_info or {}).get("routing_key")
+    scheduling.begin_replay(account_id)
     end = run_replay(account_id, force=force, lane=Lane.SLOW if queue == Lane.SLOW.value else Lane.FAST)
     if end in (ReplayEnd.MORE, ReplayEnd.SLOW):
         scheduling.enqueue_replay(account_id, force=force and end is ReplayEnd.SLOW)

@@ -32,21 +32,25 @@ _LOGINS_APART_SECONDS = 5.0
 class AccountWatch:
     """Watches one account for as long as ``run`` is running."""
 
-    __slots__ = ("_context", "_host", "_main", "_wanted", "_wants_bytes", "account_id")
+    __slots__ = ("_context", "_host", "_is_waited_for", "_main", "_wanted", "account_id")
 
     def __init__(self, context: WatchContext, fence: Fence, host: str) -> None:
         self.account_id = fence.account_id
         self._context = context
         self._host = host
         self._wanted = WantedBodies(fence, context.slow, context.rng)
-        self._wants_bytes = Signal()
+        self._is_waited_for = Signal()
         self._main: MainConnection | None = None
 
     def want(self) -> None:
         """A client waits for bytes of this account."""
-        self._wants_bytes.set()
+        self.hurry()
         if self._main is not None:
             self._main.fetch_wanted()
+
+    def hurry(self) -> None:
+        """Cut a pause after a failure short: somebody waits for bytes, or the upstream is known to be back."""
+        self._is_waited_for.set()
 
     def probe(self) -> None:
         """Find out whether the connections are still alive."""
@@ -96,7 +100,7 @@ class AccountWatch:
             self._main = main
             try:
                 # Wants that came while there was no connection.
-                self._wants_bytes.clear()
+                self._is_waited_for.clear()
                 main.fetch_wanted()
                 await main.run()
             finally:
@@ -107,4 +111,4 @@ class AccountWatch:
         """Pause after a failure; not for long while somebody waits."""
         least = min(_LOGINS_APART_SECONDS, seconds)
         await asyncio.sleep(least)
-        await self._wants_bytes.wait(seconds - least)
+        await self._is_waited_for.wait(seconds - least)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -23,6 +23,7 @@ from sync.connection import new_holder
 from sync.database_calls import DatabaseCalls
 from sync.fetching_wanted import enqueue_fetch
 from sync.holder import Held, WatchLeases
+from sync.replay.returning import KNOCK_SECONDS, Returning
 from sync.upstream.endpoint import Deadlines
 from sync.watch_account import AccountWatch
 from sync.watch_connections import WatchConnections
@@ -84,6 +85,7 @@ class Watcher:
             rng or Random(),  # noqa: S311 - jitter, not a secret
             self._cannot_watch,
         )
+        self._returning = Returning(self._database, self._context.rng, self._is_back)
         self._watched: dict[int, _Watched] = {}
         self._aside: set[int] = set()
         self._somebody_wants = asyncio.Event()
@@ -108,6 +110,7 @@ class Watcher:
             asyncio.create_task(self._every(0.0, self._look_for_wants)),
             asyncio.create_task(self._listen_for_wants()),
             asyncio.create_task(self._watch_the_clock()),
+            asyncio.create_task(self._every(KNOCK_SECONDS, self._returning.look)),
             asyncio.create_task(stop.wait()),
         ]
         try:
@@ -117,6 +120,7 @@ class Watcher:
         finally:
             self._connections.stop()
             await _cancel([*chores, *(watched.task for watched in self._watched.values())])
+            await self._returning.close()
             await self._leave()
             self._database.close()
             self._slow.close()
@@ -170,6 +174,11 @@ class Watcher:
 
     def _cannot_watch(self, account_id: int) -> None:
         self._aside.add(account_id)
+
+    def _is_back(self, account_ids: Collection[int]) -> None:
+        for account_id in account_ids:
+            if account_id in self._watched:
+                self._watched[account_id].watch.hurry()
 
     async def _listen_for_wants(self) -> None:
         async for account_id in wakeup.listen_for_wants():

@@ -13,8 +13,6 @@ from tests.field_notes import NOTES, QUIRKS
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
-_OF_WRITING = {"files_sent_mail", "deduplicates", "writes_per_second"}
-"""Fields of profiles that concern what is written upstream (issue 5)."""
 
 
 @cache
@@ -55,5 +53,5 @@ def test_every_field_of_a_profile_is_read() -> None:
         for path in (ROOT / package).rglob("*.py")
         if path != ROOT / "sync" / "profiles.py"
     )
-    names = {field.name for field in fields(Profile)} - {"name", "title", "hosts", "says"} - _OF_WRITING
+    names = {field.name for field in fields(Profile)} - {"name", "title", "hosts", "says"}
     assert not [name for name in sorted(names) if f"profile.{name}" not in sources]

@@ -10,6 +10,7 @@ from mailcache.models.accounts import OAUTH_METHODS, Account, AccountState, Auth
 from mailcache.models.audit import AuditEvent
 from mailcache.models.changes import Change
 from mailcache.models.contents import Content, Segment, SegmentState
+from mailcache.models.latency import LATENCY_BOUNDS, ReplayLatency
 from mailcache.models.leases import Lease, LeaseKind
 from mailcache.models.mailboxes import Mailbox, MailboxRole
 from mailcache.models.messages import Listing, Message, Remote
@@ -20,6 +21,7 @@ from mailcache.models.mutations import (
     Mutation,
     MutationKind,
     MutationState,
+    ParkedCause,
 )
 from mailcache.models.oauth import OAuthGrant
 from mailcache.models.sealing import SealingKey
@@ -27,6 +29,7 @@ from mailcache.models.users import AppPassword, User
 
 __all__ = [
     "CREATORS",
+    "LATENCY_BOUNDS",
     "MAILBOX_KINDS",
     "OAUTH_METHODS",
     "UNSETTLED_STATES",
@@ -48,7 +51,9 @@ __all__ = [
     "MutationKind",
     "MutationState",
     "OAuthGrant",
+    "ParkedCause",
     "Remote",
+    "ReplayLatency",
     "SealingKey",
     "Segment",
     "SegmentState",

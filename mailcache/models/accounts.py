@@ -98,6 +98,9 @@ class Account(models.Model):
         null=True, editable=False, help_text="Replay leaves the upstream alone until then."
     )
     replay_reason = models.TextField(blank=True, editable=False)
+    upstream_away = models.BooleanField(
+        default=False, editable=False, help_text="Replay found nobody there: watchers knock until somebody answers."
+    )
 
     quota_bytes = models.BigIntegerField(default=_default_quota)
     used_bytes = models.BigIntegerField(default=0, editable=False)
@@ -160,6 +163,7 @@ class Account(models.Model):
         indexes = [
             models.Index(fields=["next_sync_at"], name="account_next_sync"),
             models.Index(fields=["next_audit_at"], name="account_next_audit"),
+            models.Index(fields=["host"], name="account_away", condition=models.Q(upstream_away=True)),
         ]
 
     def __str__(self) -> str:

@@ -44,6 +44,17 @@ class MutationState(models.TextChoices):
     PARKED = "parked", "parked"
 
 
+class ParkedCause(models.TextChoices):
+    """Why a mutation was set aside, in few enough words to count them by."""
+
+    NONE = "", "-"
+    REFUSED = "refused", "the upstream refuses it for good"
+    EXHAUSTED = "exhausted", "it failed too often"
+    READ_ONLY = "read_only", "the mailbox is read-only there"
+    OTHER_MESSAGE = "other_message", "another message than the one meant is there"
+    UNCERTAIN = "uncertain", "whether it arrived cannot be told"
+
+
 UNSETTLED_STATES = (MutationState.PENDING, MutationState.SENT, MutationState.PARKED)
 
 
@@ -115,6 +126,12 @@ class Mutation(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     next_try_at = models.DateTimeField(default=timezone.now)
     last_error = models.TextField(blank=True)
+    parked_cause = models.CharField(
+        max_length=20, choices=ParkedCause, default=ParkedCause.NONE, db_default="", blank=True
+    )
+    over_quota = models.BooleanField(
+        default=False, db_default=False, help_text="The upstream has no room for it: tried again, in case it has."
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = MutationQuerySet.as_manager()
@@ -137,6 +154,11 @@ class Mutation(models.Model):
             ),
         ]
         indexes = [
+            models.Index(
+                fields=["account"],
+                name="mutation_over_quota",
+                condition=models.Q(over_quota=True, state=MutationState.PENDING),
+            ),
             models.Index(fields=["account", "mailbox"], name="mutation_mailbox"),
             models.Index(fields=["account", "target"], name="mutation_target"),
             models.Index(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -15,7 +14,6 @@ from mailcache.models import OAUTH_METHODS, Account, AccountState, AuthMethod, O
 from mailcache.services import leases
 from mailcache.services.leases import Fence
 from mailcache.services.sealed_secrets import open_secret, seal_secret
-from mailcache.signals import announce_mutations
 
 _LARGEST_PORT = 65_535
 _SIGN_IN = "sign in at the provider: nobody has yet"
@@ -96,6 +94,9 @@ def change_upstream(
     account.state = AccountState.AUTH_FAILED if needs_consent else AccountState.ACTIVE
     account.state_reason, account.failures = _SIGN_IN if needs_consent else "", 0
     account.next_sync_at = timezone.now()
+    # What waits to be replayed need not wait for the end of a pause that the old settings were the reason of.
+    account.replay_failures, account.replay_reason, account.next_replay_at = 0, "", None
+    account.upstream_away = False
     account.save()
     return account
 
@@ -104,14 +105,6 @@ def change_upstream(
 def pause_sync(*, account_id: int, paused: bool) -> None:
     """Stop or resume syncing an account; a running slice ends at its next checkpoint."""
     Account.objects.filter(pk=account_id).update(sync_paused=paused, next_sync_at=timezone.now())
-
-
-@transaction.atomic
-def pause_replay(*, account_id: int, paused: bool) -> None:
-    """Stop or resume sending local changes upstream; they are accepted and kept all the same."""
-    Account.objects.filter(pk=account_id).update(replay_paused=paused)
-    if not paused:
-        transaction.on_commit(partial(announce_mutations, account_id))
 
 
 @transaction.atomic

@@ -14,7 +14,7 @@ from mailcache.errors import NoSuchMailbox, OverQuota
 from mailcache.flags import FlagDelta, FlagSet
 from mailcache.journal import LockedMailbox, lock_mailbox, write_change
 from mailcache.mime.parsed import ParsedMessage, parse_message
-from mailcache.models import MutationKind, Segment
+from mailcache.models import MutationKind, MutationState, Segment
 from mailcache.segments import StoredSegment, store_segment_file
 from mailcache.services.contents import NewContent, add_or_share_contents, note_dead_bytes
 from mailcache.services.label_guard import check_no_label
@@ -31,6 +31,12 @@ INLINE_BYTES = 64 * 1024
 _RESERVE = """
     UPDATE mailcache_account SET used_bytes = used_bytes + %(bytes)s
     WHERE id = %(account)s AND (%(bytes)s <= 0 OR used_bytes + %(bytes)s <= quota_bytes)
+"""
+_UPSTREAM_IS_FULL = """
+    SELECT 1 FROM mailcache_mutation
+    WHERE account_id = %(account)s AND over_quota AND state = %(pending)s
+      AND (arguments ->> 'size')::bigint <= %(bytes)s
+    LIMIT 1
 """
 _ACCOUNT_OF = """
     SELECT mailbox.account_id, mailbox.name FROM mailcache_mailbox AS mailbox
@@ -130,6 +136,8 @@ def _reserve(user_id: int, mailbox_id: int, size: int) -> int:
     check_not_recovered(name)
     if not execute(_RESERVE, {"account": account_id, "bytes": size}):
         raise OverQuota("the account's quota is used up")
+    if fetch_all(_UPSTREAM_IS_FULL, {"account": account_id, "bytes": size, "pending": MutationState.PENDING.value}):
+        raise OverQuota("the mail provider has no room for it: what was appended before still waits")
     return int(account_id)
 
 

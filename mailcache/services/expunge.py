@@ -18,14 +18,21 @@ from mailcache.wire.number_set import NumberSet
 
 _EVERYTHING = NumberSet([(1, 2**32 - 1)])
 
-# A change of flags of a message that goes is nothing to replay; what made it appear here still has to be.
+# A change of flags of a message that goes is nothing to replay, unless it was copied afterwards: the copy has these
+# flags from it. What made it appear here still has to be replayed.
 _FORGET = """
-    WITH store AS (
-        DELETE FROM mailcache_mutation
+    WITH forgotten AS (
+        DELETE FROM mailcache_mutation AS store
         WHERE account_id = %(account)s AND message_id = ANY(%(messages)s) AND kind = %(store)s
+          AND NOT EXISTS (
+              SELECT 1 FROM mailcache_mutation AS copy
+              WHERE copy.account_id = %(account)s AND copy.kind = %(copy)s AND copy.id > store.id
+                AND (copy.remote_id = store.remote_id OR copy.depends_on_id = store.depends_on_id)
+          )
+        RETURNING id
     )
     UPDATE mailcache_mutation SET message_id = NULL
-    WHERE account_id = %(account)s AND message_id = ANY(%(messages)s) AND kind <> %(store)s
+    WHERE account_id = %(account)s AND message_id = ANY(%(messages)s) AND NOT id IN (SELECT id FROM forgotten)
 """
 _DELETE = "DELETE FROM mailcache_message WHERE account_id = %(account)s AND id = ANY(%(messages)s)"
 
@@ -61,7 +68,8 @@ def remove_selected(locked: LockedMailbox, gone: Sequence[SelectedMessage]) -> N
     ]
     queue_mutations(account_id=locked.account_id, kind=MutationKind.EXPUNGE, mailbox_id=locked.id, rows=rows)
     forget_refused(locked, [message.id for message in gone])
-    execute(_FORGET, {**_which(locked, gone), "store": MutationKind.STORE.value})
+    kinds = {"store": MutationKind.STORE.value, "copy": MutationKind.COPY.value}
+    execute(_FORGET, {**_which(locked, gone), **kinds})
     return delete_messages(locked, gone)
 
 

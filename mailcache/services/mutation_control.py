@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from mailcache.flags import FlagSet
 from mailcache.journal import lock_mailbox, write_change
-from mailcache.models import Mutation, MutationKind, MutationState
+from mailcache.models import Mutation, MutationKind, MutationState, ParkedCause
 from mailcache.services.recovered import restore_recovered
 from mailcache.services.rows import count_expunged, execute, fetch_all
 from mailcache.signals import announce_mutations
@@ -71,8 +71,8 @@ def retry_mutations(*, account_id: int, ids: Collection[int]) -> int:
         # What was sent and not found may be there by now.
         is_open = bool(mutation.noted.get("uidnext"))
         mutation.state = MutationState.SENT if is_open else MutationState.PENDING
-        mutation.attempts, mutation.next_try_at = 0, timezone.now()
-        mutation.save(update_fields=["state", "attempts", "next_try_at"])
+        mutation.attempts, mutation.next_try_at, mutation.parked_cause = 0, timezone.now(), ParkedCause.NONE
+        mutation.save(update_fields=["state", "attempts", "next_try_at", "parked_cause"])
         if mutation.kind == MutationKind.APPEND:
             restore_recovered(mutation)
     if rows:

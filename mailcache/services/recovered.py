@@ -12,7 +12,7 @@ from django.db import transaction
 from mailcache.errors import InvalidValue
 from mailcache.flags import FlagSet
 from mailcache.journal import LockedMailbox, lock_mailbox, write_change
-from mailcache.models import Account, Mailbox, Message, Mutation, MutationKind, MutationState
+from mailcache.models import Account, Mailbox, Message, Mutation, MutationKind, MutationState, ParkedCause
 from mailcache.names import RECOVERED
 from mailcache.services import leases
 from mailcache.services.ingest_list import next_uidvalidity
@@ -51,7 +51,7 @@ def check_not_recovered(name: str) -> None:
 
 
 @transaction.atomic
-def recover_append(*, fence: Fence, mutation_id: int, reason: str) -> None:
+def recover_append(*, fence: Fence, mutation_id: int, reason: str, cause: ParkedCause = ParkedCause.REFUSED) -> None:
     """Park an APPEND that the upstream refuses for good, and move its message to ``Recovered``.
 
     A message that was moved or copied on in the meantime goes to the upstream from there.
@@ -74,7 +74,8 @@ def recover_append(*, fence: Fence, mutation_id: int, reason: str) -> None:
         mutation.delete()
         return
     mutation.state, mutation.last_error = MutationState.PARKED, reason[:2000]
-    mutation.save(update_fields=["state", "last_error"])
+    mutation.parked_cause = cause
+    mutation.save(update_fields=["state", "last_error", "parked_cause"])
     if mutation.message_id is not None:
         _transfer(mutation.message_id, mutation.target_id, _recovered(account).pk)
 

@@ -132,7 +132,7 @@ def settle_creators(
     ``kept_local``: flags that the upstream takes from nobody. ``source_stays``: what was moved has yet to be expunged
     where it was. ``restates_flags``: flags given with APPEND are not to be relied on, they are queued as a change.
     """
-    settlement = begin_settlement(fence)
+    settlement = begin_settlement(fence, uids)
     locked = lock_mailbox(target_id)
     creators = _read(locked, uids, kept_local or FlagSet(), restates_flags=restates_flags)
     if not creators:

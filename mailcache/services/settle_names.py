@@ -84,7 +84,7 @@ def settle_delete(*, fence: Fence, mutation_id: int) -> None:
 
 
 def _settle(fence: Fence, mutation_id: int) -> Mutation | None:
-    settlement = begin_settlement(fence)
+    settlement = begin_settlement(fence, [mutation_id])
     rows = Mutation.objects.select_for_update(no_key=True, of=("self",)).select_related("mailbox")
     mutation = rows.filter(account_id=fence.account_id, pk=mutation_id).exclude(state=MutationState.SETTLED).first()
     if mutation is not None:

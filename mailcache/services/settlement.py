@@ -14,7 +14,7 @@ from typing import Any
 from django.db import transaction
 
 from mailcache.flags import FlagDelta, FlagSet
-from mailcache.models import MAILBOX_KINDS, MutationKind, MutationState
+from mailcache.models import LATENCY_BOUNDS, MAILBOX_KINDS, MutationKind, MutationState, ParkedCause
 from mailcache.services import leases
 from mailcache.services.leases import Fence
 from mailcache.services.rows import execute, fetch_all, keyword_column
@@ -23,6 +23,18 @@ _REASON_LENGTH = 2000
 
 _RAISE = """
     UPDATE mailcache_account SET settlements = settlements + 1 WHERE id = %(account)s RETURNING settlements
+"""
+# A value that equals a bound belongs below it, which is the other way round for width_bucket: hence the signs.
+_COUNT_LATENCIES = """
+    INSERT INTO mailcache_replaylatency AS latency (account_id, bucket, changes, seconds)
+    SELECT %(account)s, %(size)s - width_bucket(-age, %(falling)s::float8[]), count(*), sum(age)
+    FROM (
+        SELECT greatest(0, extract(epoch FROM clock_timestamp() - created_at))::float8 AS age FROM mailcache_mutation
+        WHERE account_id = %(account)s AND id = ANY(%(ids)s) AND state <> %(settled)s
+    ) AS mutation
+    GROUP BY 2
+    ON CONFLICT (account_id, bucket) DO UPDATE
+    SET changes = latency.changes + EXCLUDED.changes, seconds = latency.seconds + EXCLUDED.seconds
 """
 _NOTE_SENT = """
     UPDATE mailcache_mutation SET state = %(sent)s, noted = %(noted)s::jsonb
@@ -35,11 +47,11 @@ _NOTE_ACCEPTED = """
 _RETRY = """
     UPDATE mailcache_mutation
     SET state = CASE WHEN %(known)s THEN %(pending)s ELSE state END, attempts = attempts + %(counts)s,
-        last_error = %(error)s, next_try_at = %(next_try_at)s
+        last_error = %(error)s, next_try_at = %(next_try_at)s, over_quota = %(over_quota)s
     WHERE account_id = %(account)s AND id = ANY(%(ids)s) AND state IN (%(pending)s, %(sent)s)
 """
 _PARK = """
-    UPDATE mailcache_mutation SET state = %(parked)s, last_error = %(reason)s
+    UPDATE mailcache_mutation SET state = %(parked)s, last_error = %(reason)s, parked_cause = %(cause)s
     WHERE account_id = %(account)s AND id = ANY(%(ids)s) AND state IN (%(pending)s, %(sent)s)
 """
 _SETTLE = """
@@ -93,10 +105,15 @@ _NAMES = [kind.value for kind in MAILBOX_KINDS]
 _STATES = {state.value: state.value for state in MutationState}
 
 
-def begin_settlement(fence: Fence) -> int:
-    """Check the fence, lock the account, and return the number of the settlement that the transaction makes."""
+def begin_settlement(fence: Fence, ids: Collection[int]) -> int:
+    """Check the fence, lock the account, and return the number of the settlement that the transaction makes.
+
+    How long the mutations that are about to settle have taken is counted.
+    """
     leases.check(fence)
     ((settlement,),) = fetch_all(_RAISE, {"account": fence.account_id})
+    falling = [-bound for bound in reversed(LATENCY_BOUNDS)]
+    execute(_COUNT_LATENCIES, {**_which(fence, ids), "size": len(LATENCY_BOUNDS), "falling": falling})
     return int(settlement)
 
 
@@ -124,18 +141,27 @@ def retry_later(
     next_try_at: datetime,
     counts: bool = True,
     outcome_known: bool = False,
+    over_quota: bool = False,
 ) -> None:
-    """Have mutations tried again. ``counts``: as an attempt; ``outcome_known``: the upstream did nothing of it."""
+    """Have mutations tried again. ``counts``: as an attempt; ``outcome_known``: the upstream did nothing of it.
+
+    While one waits because the upstream is ``over_quota``, clients cannot append what is as large.
+    """
     leases.check(fence)
-    parameters = {"known": outcome_known, "counts": int(counts), "error": error[:_REASON_LENGTH]}
+    parameters = {
+        "known": outcome_known,
+        "counts": int(counts),
+        "error": error[:_REASON_LENGTH],
+        "over_quota": over_quota,
+    }
     execute(_RETRY, {**_which(fence, ids), **parameters, "next_try_at": next_try_at})
 
 
 @transaction.atomic
-def park(*, fence: Fence, ids: Collection[int], reason: str) -> None:
+def park(*, fence: Fence, ids: Collection[int], reason: str, cause: ParkedCause = ParkedCause.REFUSED) -> None:
     """Set mutations aside until an operator retries or drops them."""
     leases.check(fence)
-    execute(_PARK, {**_which(fence, ids), "reason": reason[:_REASON_LENGTH]})
+    execute(_PARK, {**_which(fence, ids), "reason": reason[:_REASON_LENGTH], "cause": cause.value})
 
 
 @transaction.atomic
@@ -144,7 +170,7 @@ def settle_stores(*, fence: Fence, ids: Collection[int], kept_local: FlagSet | N
 
     Flags that the upstream takes from nobody (``kept_local``) stay here.
     """
-    settlement = begin_settlement(fence)
+    settlement = begin_settlement(fence, ids)
     kept = kept_local or FlagSet()
     agreed: dict[int, FlagSet] = {}
     for remote_id, flags, keywords, add, add_keywords, remove, remove_keywords in fetch_all(
@@ -167,13 +193,13 @@ def settle_stores(*, fence: Fence, ids: Collection[int], kept_local: FlagSet | N
 @transaction.atomic
 def settle_expunges(*, fence: Fence, ids: Collection[int]) -> None:
     """Note that messages are gone upstream; their Remote rows go when a comparison has seen that."""
-    _settle(fence, ids, begin_settlement(fence))
+    _settle(fence, ids, begin_settlement(fence, ids))
 
 
 @transaction.atomic
 def settle_subscription(*, fence: Fence, mutation_id: int, note: str = "") -> None:
     """Note that the upstream was told of a subscription; ``note`` is why it would not hear of it."""
-    _settle(fence, [mutation_id], begin_settlement(fence), note)
+    _settle(fence, [mutation_id], begin_settlement(fence, [mutation_id]), note)
 
 
 @transaction.atomic

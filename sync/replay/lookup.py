@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from mailcache.models import Mailbox, Mutation, MutationKind, Remote
+from mailcache.models import Mailbox, Mutation, MutationKind, ParkedCause, Remote
 from mailcache.services.settle_creators import settle_creators
 from mailcache.wire.strings import render_astring
 from sync.replay.identity import Known, Told, is_told, may_be
@@ -38,7 +38,7 @@ def resolve(work: ReplayWork, mailbox: Mailbox, members: Sequence[Queued], *, fr
     for member in members:
         if rows[member.id].noted.get("uidvalidity") == selected.uidvalidity:
             current.append(member)
-    work.park([member for member in members if member not in current], _RENUMBERED)
+    work.park([member for member in members if member not in current], _RENUMBERED, ParkedCause.UNCERTAIN)
     found = _find(work, mailbox, selected, {member.id: rows[member.id] for member in current})
     settle_found(work, mailbox, selected.uidvalidity or 0, found, rows)
     _deal_with_missing(work, [member for member in current if member.id not in found], rows)
@@ -61,7 +61,7 @@ def _deal_with_missing(work: ReplayWork, missing: Sequence[Queued], rows: Mappin
     unknown = [member for member in missing if member not in accepted]
     work.fail(accepted, _NOT_FOUND, recovers=False)
     if work.upstream.profile.rewrites_bytes:
-        work.park(unknown, _REWRITTEN)
+        work.park(unknown, _REWRITTEN, ParkedCause.UNCERTAIN)
     else:
         work.fail(unknown, "the connection ended before it arrived", outcome_known=True)
 

@@ -216,11 +216,13 @@ class _Slice:
             # A sync has removed it meanwhile, with all that was queued for it.
             logger.info("account %s: a mailbox went while changes of it were replayed", self._account.pk)
         except CommandRefused as error:
+            if error.before_login:
+                raise
             # A mailbox that cannot be opened, or not be asked about.
             work.refused(step.members, error, outcome_known=not step.sent)
         except UpstreamError as error:
             self._upstream.drop()
-            if isinstance(error, _NO_WAY) or error.severity == Severity.ACCOUNT:
+            if error.before_login or isinstance(error, _NO_WAY) or error.severity == Severity.ACCOUNT:
                 raise
             work.lost(step.members, error)
             self._replaced += 1
@@ -241,7 +243,8 @@ class _Slice:
         if isinstance(error, CommandRefused) and error.retry_after is not None:
             delay = max(delay, timedelta(seconds=error.retry_after))
         now = timezone.now()
-        record_replay_failure(fence=self._fence, reason=describe(error), next_replay_at=now + delay)
+        is_away = isinstance(error, UpstreamError) and error.is_away and error.severity == Severity.TRANSIENT
+        record_replay_failure(fence=self._fence, reason=describe(error), next_replay_at=now + delay, is_away=is_away)
         if isinstance(error, AuthFailed):
             record_sync_failure(
                 fence=self._fence, state=AccountState.AUTH_FAILED, reason=describe(error), next_sync_at=now

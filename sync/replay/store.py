@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mailcache.flags import ALL_SYSTEM_FLAGS, FlagDelta, FlagSet
-from mailcache.models import Mailbox
+from mailcache.models import Mailbox, ParkedCause
 from mailcache.services.settlement import settle_stores
 from sync.replay.plan import Queued, Step
 from sync.replay.present import Present, present
@@ -22,7 +22,7 @@ def replay_store(work: ReplayWork, step: Step) -> None:
     mailbox = work.mailbox(step.mailbox_id)
     selected = work.open(mailbox)
     if selected.read_only:
-        work.park(step.members, READ_ONLY)
+        work.park(step.members, READ_ONLY, ParkedCause.READ_ONLY)
         return
     found = present(work, mailbox, selected, step.members)
     kept = kept_local(selected, step.delta.add)

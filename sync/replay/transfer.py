@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailcache.models import Mailbox
+from mailcache.models import Mailbox, ParkedCause
 from mailcache.services.settle_creators import settle_creators
 from mailcache.services.settlement import note_accepted, note_sent
 from mailcache.services.vanished import settle_vanished
@@ -35,11 +35,11 @@ def _transfer(work: ReplayWork, kind: Kind, source: Mailbox, target: Mailbox, ba
     uidvalidity, uidnext = target_numbering(work, target)
     selected = work.open(source)
     if kind is Kind.MOVE and selected.read_only:
-        work.park(batch, READ_ONLY)
+        work.park(batch, READ_ONLY, ParkedCause.READ_ONLY)
         return
     found = present(work, source, selected, batch)
     checked = check(work, found) if kind is Kind.MOVE else _exists(work, found)
-    work.park(checked.other, OTHER_MESSAGE)
+    work.park(checked.other, OTHER_MESSAGE, ParkedCause.OTHER_MESSAGE)
     _give_up_gone(work, checked.gone)
     if not checked.same:
         return

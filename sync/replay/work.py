@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from django.utils import timezone
 
-from mailcache.models import Account, Mailbox, Mutation, MutationKind, MutationState
+from mailcache.models import Account, Mailbox, Mutation, MutationKind, MutationState, ParkedCause
 from mailcache.services.leases import Fence
 from mailcache.services.recovered import recover_append
 from mailcache.services.rows import CHUNK_ROWS
@@ -116,7 +116,10 @@ class ReplayWork:
             return
         passing = error.code in _PASSING or error.retry_after is not None
         least = max(error.retry_after or 0.0, 60.0 if passing else 0.0)
-        self.fail(members, str(error), outcome_known=outcome_known, least=least, parks=not passing)
+        over_quota = error.code == "OVERQUOTA"
+        self.fail(
+            members, str(error), outcome_known=outcome_known, least=least, parks=not passing, over_quota=over_quota
+        )
 
     def lost(self, members: Sequence[Queued], error: UpstreamError) -> None:
         """Have changes tried again whose command ended with the connection; those just sent are looked up first."""
@@ -135,6 +138,7 @@ class ReplayWork:
         least: float = 0.0,
         parks: bool = True,
         recovers: bool = True,
+        over_quota: bool = False,
     ) -> None:
         """Count an attempt; after ``MOST_ATTEMPTS`` of them the changes are set aside, where ``parks``.
 
@@ -142,17 +146,17 @@ class ReplayWork:
         """
         exhausted = [member for member in members if parks and member.attempts + 1 >= MOST_ATTEMPTS]
         if recovers:
-            self.give_up(exhausted, reason)
+            self.give_up(exhausted, reason, ParkedCause.EXHAUSTED)
         else:
-            self.park(exhausted, reason)
+            self.park(exhausted, reason, ParkedCause.EXHAUSTED)
         counted = [member for member in members if member not in exhausted] if exhausted else members
-        self._later(counted, reason, counts=True, outcome_known=outcome_known, least=least)
+        self._later(counted, reason, counts=True, outcome_known=outcome_known, least=least, over_quota=over_quota)
 
     def unsend(self, members: Sequence[Queued]) -> None:
         """Take back that changes were sent: they were not, because of others."""
         self._later(members, "", counts=False, outcome_known=True)
 
-    def give_up(self, members: Sequence[Queued], reason: str) -> None:
+    def give_up(self, members: Sequence[Queued], reason: str, cause: ParkedCause = ParkedCause.REFUSED) -> None:
         """Set changes aside for an operator; an appended message goes where people can see it."""
         if not members:
             return
@@ -160,15 +164,16 @@ class ReplayWork:
         logger.warning("account %s: %d changes set aside: %s", self.account.pk, len(members), reason)
         appends = [member for member in members if member.kind.value == MutationKind.APPEND]
         for member in appends:
-            recover_append(fence=self.fence, mutation_id=member.id, reason=reason)
-        park(fence=self.fence, ids=[member.id for member in members if member not in appends], reason=reason)
+            recover_append(fence=self.fence, mutation_id=member.id, reason=reason, cause=cause)
+        others = [member.id for member in members if member not in appends]
+        park(fence=self.fence, ids=others, reason=reason, cause=cause)
 
-    def park(self, members: Sequence[Queued], reason: str) -> None:
+    def park(self, members: Sequence[Queued], reason: str, cause: ParkedCause = ParkedCause.REFUSED) -> None:
         """Set changes aside whose outcome is not known: their messages stay where they are."""
         if members:
             self._failed = True
             logger.warning("account %s: %d changes parked: %s", self.account.pk, len(members), reason)
-            park(fence=self.fence, ids=[member.id for member in members], reason=reason)
+            park(fence=self.fence, ids=[member.id for member in members], reason=reason, cause=cause)
 
     def rows(self, members: Sequence[Queued]) -> dict[int, Mutation]:
         """Return the mutations of members, with their upstream messages and contents."""
@@ -176,7 +181,14 @@ class ReplayWork:
         return {row.pk: row for row in rows.select_related("remote", "content__segment").order_by("pk")}
 
     def _later(
-        self, members: Collection[Queued], reason: str, *, counts: bool, outcome_known: bool, least: float = 0.0
+        self,
+        members: Collection[Queued],
+        reason: str,
+        *,
+        counts: bool,
+        outcome_known: bool,
+        least: float = 0.0,
+        over_quota: bool = False,
     ) -> None:
         self._failed = self._failed or bool(members)
         now = timezone.now()
@@ -189,6 +201,7 @@ class ReplayWork:
                 next_try_at=now + timedelta(seconds=delay),
                 counts=counts,
                 outcome_known=outcome_known,
+                over_quota=over_quota,
             )
 
 

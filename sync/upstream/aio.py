@@ -63,6 +63,18 @@ class AsyncClient(ClientState):
             raise
         return client
 
+    @classmethod
+    async def knock(cls, endpoint: Endpoint, deadlines: Deadlines) -> None:
+        """Connect, wait for the greeting, and hang up without a login; raises ``UpstreamError``."""
+        client = cls(await dial(endpoint, deadlines), Session(deadlines))
+        try:
+            if endpoint.tls_mode == "tls":
+                await client._run(_tls_first(deadlines))
+            await client._run(login.greeting(client._session))
+            await client.logout()
+        finally:
+            client.close()
+
     async def namespaces(self) -> Namespaces:
         """NAMESPACE; empty where it is not offered."""
         return await self._run(mailboxes.namespaces(self._session))

@@ -59,13 +59,18 @@ class BlockingClient(ClientState):
         What the profile masks and what was ``refused`` on earlier connections is not used, whatever is advertised.
         """
         deadlines = deadlines or Deadlines()
-        client = cls(Wire(dial(endpoint, deadlines), endpoint), Session(deadlines, profile, refused))
+        session = Session(deadlines, profile, refused)
         try:
-            if endpoint.tls_mode == "tls":
-                client._run(_tls_first(deadlines))
-            client._run(login.establish(client._session, endpoint, credentials))
-        except BaseException:
-            client.close()
+            client = cls(Wire(dial(endpoint, deadlines), endpoint), session)
+            try:
+                if endpoint.tls_mode == "tls":
+                    client._run(_tls_first(deadlines))
+                client._run(login.establish(session, endpoint, credentials))
+            except BaseException:
+                client.close()
+                raise
+        except UpstreamError as error:
+            error.is_away, error.before_login = not session.greeted, True
             raise
         return client
 

@@ -35,6 +35,10 @@ class UpstreamError(Exception):
     """A failure of the upstream or of the way to it. The text holds no credentials."""
 
     severity = Severity.TRANSIENT
+    is_away = False
+    """Nobody was there: no connection could be had, or nothing greeted on it."""
+    before_login = False
+    """It happened before the connection could be used: no command that was to follow is to blame."""
 
 
 class ConnectFailed(UpstreamError):

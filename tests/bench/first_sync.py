@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import os
 import resource
-import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imapped_site.embedded.servers import EmbeddedServers
 from tests.bench.tools import timed_calls
+from tests.bench.tools.environment import environment
 from tests.bench.tools.process_tree import cpu_seconds
 from tests.corpus.everyday import everyday_message
 from tests.e2e.processes import peak_memory
@@ -70,10 +67,7 @@ _RUN = """
 
 def main(messages: int, rounds: int) -> None:
     """Measure ``rounds`` first syncs of each, in turns."""
-    with _environment() as (directory, servers):
-        import django
-
-        django.setup()
+    with environment() as (directory, servers):
         from tests.e2e.system import System
 
         (directory / "dovecot").mkdir()
@@ -86,24 +80,6 @@ def main(messages: int, rounds: int) -> None:
                 for measure in (bench.mbsync, bench.imapped)[:: -1 if number % 2 else 1]:
                     os.sync()
                     measure(number + 1)
-
-
-@contextmanager
-def _environment() -> Iterator[tuple[Path, EmbeddedServers]]:
-    directory = Path(tempfile.mkdtemp(prefix="imapped-bench-"))
-    directory.chmod(0o711)
-    os.environ |= {
-        "DJANGO_SETTINGS_MODULE": "imapped_site.settings",
-        "APP_ENV": "test",
-        "DATA_DIR": str(directory),
-        "ENCRYPTION_MASTER_KEY": secrets.token_urlsafe(32),
-    }
-    try:
-        with EmbeddedServers(directory) as servers:
-            os.environ |= servers.environment
-            yield directory, servers
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 class _Bench:
@@ -171,8 +147,7 @@ class _Bench:
         peak = peak_memory(pids["worker"])
         print(f"  {commands} commands in {slices} slices, {headers} headers ahead; peak of a worker {peak >> 20} MB")
         system.stop("worker", "slow")
-        for name, (wall, cpu) in timed_calls.read_spent(spent).items():
-            print(f"  {name:56} {wall:7.1f} s, of the processor {cpu:6.1f} s")
+        timed_calls.print_spent(spent)
 
     def _say(self, name: str, seconds: float) -> None:
         rate = self._octets / seconds / 1e6

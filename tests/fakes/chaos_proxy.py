@@ -98,6 +98,11 @@ class ChaosProxy(CapabilityProxy):
         self._states: dict[int, _Connection] = {}
         super().__init__(upstream_host, upstream_port, hidden=hidden)
 
+    @property
+    def accepted(self) -> int:
+        """How many connections there have been; they are numbered from 1."""
+        return len(self._states)
+
     def switch(self, connection: int, switches: Switches) -> None:
         """Set the switches of one connection."""
         self._states[connection].switches = switches

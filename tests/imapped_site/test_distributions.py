@@ -24,7 +24,7 @@ def filled(distribution: Distribution) -> dict[str, int]:
 
 
 def test_of_nothing(django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         found = read_distributions()
     assert found.lags == Distribution(LAG_BOUNDS, (0,) * (len(LAG_BOUNDS) + 1))
     assert (found.durations, found.commands, found.bytes) == ({}, {}, {})

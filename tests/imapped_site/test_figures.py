@@ -10,7 +10,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from imapped_site.figures import read_figures
-from mailcache.models import Account, AccountState, Listing
+from mailcache.models import Account, AccountState, Listing, Mutation, MutationKind, MutationState, ParkedCause
 from mailcache.services import accounts
 from mailcache.services.flags import store_flags
 from mailcache.wire.number_set import NumberSet
@@ -49,6 +49,18 @@ def test_accounts_by_state() -> None:
     assert figures.overdue == 1
 
 
+def test_parked_changes_by_cause() -> None:
+    account = make_account()
+    causes = (ParkedCause.REFUSED, ParkedCause.REFUSED, ParkedCause.READ_ONLY)
+    Mutation.objects.bulk_create(
+        Mutation(account=account, kind=MutationKind.CREATE, state=MutationState.PARKED, parked_cause=cause)
+        for cause in causes
+    )
+    assert dict(read_figures().parked_mutations) == {
+        "refused": 2, "exhausted": 0, "read_only": 1, "other_message": 0, "uncertain": 0,
+    }  # fmt: skip
+
+
 def test_mail_and_queues(django_assert_max_num_queries: DjangoAssertNumQueries) -> None:
     account = make_account()
     fence = make_fence(account)
@@ -62,7 +74,7 @@ def test_mail_and_queues(django_assert_max_num_queries: DjangoAssertNumQueries) 
         uids=NumberSet.from_numbers([1, 2]),
         store=adding("\\Seen"),
     )
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(17):
         figures = read_figures()
     assert (figures.mailboxes, figures.messages, figures.message_bytes) == (1, 3, 30)
     assert dict(figures.waiting) == {"body": 3, "header": 2, "wanted_body": 1}

@@ -34,6 +34,7 @@ FIGURES = Figures(
     message_bytes=10_000,
     waiting=(("header", 5), ("body", 700)),
     mutations=(("pending", 2),),
+    parked_mutations=(("read_only", 4),),
     oldest_mutation_seconds=1.5,
     runs=(("success", 4),),
     failures=(("timeout", 6),),
@@ -72,6 +73,7 @@ def test_figures_become_metrics() -> None:
         "imapped_messages 2000.0",
         'imapped_fetch_waiting{part="body"} 700.0',
         "imapped_mutation_oldest_seconds 1.5",
+        'imapped_mutations_parked{cause="read_only"} 4.0',
         'imapped_sync_runs_last_day{outcome="success"} 4.0',
         'imapped_sync_failures_last_day{cause="timeout"} 6.0',
         "imapped_parked_messages 8.0",
@@ -86,7 +88,7 @@ def test_distributions_become_histograms_and_counters() -> None:
     spread = Distribution((1.0, 60.0), (2, 1, 1), 300.0)
     found = Distributions(
         lags=spread, durations={"full": spread}, commands={"UID FETCH": spread}, bytes={"UID FETCH": spread},
-        account_commands=spread, account_bytes=spread,
+        account_commands=spread, account_bytes=spread, replay_latency=spread,
     )  # fmt: skip
     text = expose(DatabaseCollector([Source(lambda: found, distribution_families, 60)], Clock()))
     for line in (
@@ -95,6 +97,7 @@ def test_distributions_become_histograms_and_counters() -> None:
         'imapped_lag_seconds_bucket{le="+Inf"} 4.0',
         "imapped_lag_seconds_count 4.0",
         "imapped_lag_seconds_sum 300.0",
+        'imapped_replay_seconds_bucket{le="60.0"} 3.0',
         'imapped_sync_run_seconds_bucket{kind="full",le="1.0"} 2.0',
         'imapped_upstream_kind_bytes_bucket{kind="UID FETCH",le="60.0"} 3.0',
         'imapped_upstream_account_commands_bucket{le="+Inf"} 4.0',

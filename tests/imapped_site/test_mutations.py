@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from mailcache.models import Account, AuditEvent, Mailbox, Message, Mutation, MutationState, Remote
+from mailcache.models import Account, AuditEvent, Mailbox, Message, Mutation, MutationState, Remote, ReplayLatency
 from mailcache.services.expunge import expunge_messages
 from mailcache.services.flags import store_flags
 from mailcache.wire.number_set import NumberSet
@@ -41,7 +43,9 @@ def flag(inbox: Mailbox) -> Mutation:
     """Change the flags of one message, and have the change parked."""
     uids = NumberSet.from_numbers([1])
     store_flags(user_id=inbox.account.user_id, mailbox_id=inbox.pk, uids=uids, store=adding("\\Flagged"))
-    Mutation.objects.update(state=MutationState.PARKED, last_error="the mailbox is read-only", attempts=8)
+    Mutation.objects.update(
+        state=MutationState.PARKED, parked_cause="read_only", last_error="the mailbox is read-only", attempts=8
+    )
     return Mutation.objects.get()
 
 
@@ -65,10 +69,39 @@ def test_the_queue_is_told_in_words(operator: Client, inbox: Mailbox) -> None:
     assert "+(\\Flagged)" in page
     assert "the mailbox is read-only" in page
     account = operator.get(reverse("admin:mailcache_account_change", args=[inbox.account_id])).content.decode()
-    assert "0 waiting, 1 parked; the oldest is from" in account
+    assert "0 waiting, 1 parked (1: the mailbox is read-only there); the oldest is from" in account
+    assert "replayed so far" not in account
     told = run("list_mutations", inbox.account)
     assert "+(\\Flagged)" in told
     assert "INBOX" in told
+
+
+def test_how_long_changes_take_is_told(operator: Client, inbox: Mailbox) -> None:
+    ReplayLatency.objects.create(account=inbox.account, bucket=1, changes=1500, seconds=1200.0)
+    ReplayLatency.objects.create(account=inbox.account, bucket=12, changes=500, seconds=800_000.0)
+    told = "2,000 replayed so far, 75% within 5 s, 400.6 s on average"
+    assert told in operator.get(reverse("admin:mailcache_account_change", args=[inbox.account_id])).content.decode()
+    assert told in run("list_mutations", inbox.account)
+
+
+def test_why_a_change_waits_is_told(operator: Client, inbox: Mailbox) -> None:
+    delete(inbox)
+    Account.objects.update(replay_reason="nobody is there", next_replay_at=timezone.now() + timedelta(seconds=3000))
+    page = operator.get(reverse(LIST)).content.decode()
+    assert "nobody is there" in page
+    assert "in 50 min" in page
+    assert "nobody is there" in run("list_mutations", inbox.account)
+    Account.objects.update(upstream_away=True)
+    assert "when the upstream is back" in operator.get(reverse(LIST)).content.decode()
+    Account.objects.update(replay_paused=True)
+    assert "paused" in operator.get(reverse(LIST)).content.decode()
+    assert "replay is paused" in run("list_mutations", inbox.account)
+
+
+def test_where_the_message_of_a_change_is_told(operator: Client, inbox: Mailbox) -> None:
+    mutation = flag(inbox)
+    page = operator.get(reverse("admin:mailcache_mutation_change", args=[mutation.pk])).content.decode()
+    assert "UID 1 in INBOX" in page
 
 
 def test_retry(operator: Client, inbox: Mailbox) -> None:

@@ -9,7 +9,18 @@ from django.utils import timezone
 
 from mailcache.errors import LeaseLost, NameTaken
 from mailcache.flags import FlagSet, StoreMode
-from mailcache.models import Change, Lease, Listing, Mailbox, Message, Mutation, MutationState, Remote
+from mailcache.models import (
+    LATENCY_BOUNDS,
+    Change,
+    Lease,
+    Listing,
+    Mailbox,
+    Message,
+    Mutation,
+    MutationState,
+    Remote,
+    ReplayLatency,
+)
 from mailcache.services.mailbox_changes import create_mailbox, delete_mailbox, rename_mailbox
 from mailcache.services.settle_creators import settle_creators
 from mailcache.services.settle_names import settle_create, settle_delete, settle_rename
@@ -64,6 +75,17 @@ class TestStores:
         assert FlagSet.of(remote.flags, remote.keywords) == FlagSet.parse(["\\Seen", "\\Flagged"])
         store.refresh_from_db()
         assert "$work" in store.last_error
+
+    def test_how_long_it_took_is_counted_once(self, queued: QueuedAccount) -> None:
+        quick = queued.store(queued.inbox, "\\Flagged", uid=1)
+        slow = queued.store(queued.inbox, "\\Seen", uid=1, mode=StoreMode.REMOVE)
+        Mutation.objects.filter(pk=slow.pk).update(created_at=timezone.now() - timedelta(days=30))
+        settle_stores(fence=queued.fence, ids=[quick.pk])
+        settle_stores(fence=queued.fence, ids=[quick.pk, slow.pk])
+        rows = ReplayLatency.objects.filter(account=queued.account).order_by("bucket")
+        assert [row.changes for row in rows] == [1, 1]
+        assert rows[1].bucket == len(LATENCY_BOUNDS)
+        assert rows[1].seconds == pytest.approx(30 * 86_400, abs=60)
 
     def test_whoever_lost_the_account_settles_nothing(self, queued: QueuedAccount) -> None:
         store = queued.store(queued.inbox, "\\Flagged", uid=1)

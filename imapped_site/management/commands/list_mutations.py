@@ -23,7 +23,9 @@ class Command(OperatorCommand):
     def operate(self, options: dict[str, Any]) -> None:
         """List them."""
         account = find_account(options)
-        self.stdout.write(f"{account}: {read_queue(account).summary}")
+        queue = read_queue(account)
+        held_up = ("replay is paused",) if queue.paused else (queue.reason,)
+        self.stdout.write(f"{account}: " + "; ".join(filter(None, (queue.summary, *held_up, queue.speed))))
         rows = Mutation.objects.unsettled(account.pk).select_related("mailbox", "target")[: max(0, options["limit"])]
         if rows:
             titles = ("id", "kind", "mailbox", "change", "state", "attempts", "last error")

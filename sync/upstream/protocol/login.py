@@ -14,7 +14,7 @@ from sync.upstream.protocol.session import Session, argument, login_refused
 def establish(session: Session, endpoint: Endpoint, credentials: Credentials) -> Steps[None]:
     """Bring a connection (with TLS already, for mode ``tls``) to the authenticated state."""
     session.secrets = secrets_of(credentials, endpoint)
-    preauthenticated = yield from _greeting(session)
+    preauthenticated = yield from greeting(session)
     if endpoint.tls_mode == "starttls":
         if preauthenticated:
             # STARTTLS is not allowed any more, and going on would be in the clear (RFC 9051 11.1).
@@ -45,7 +45,7 @@ def secrets_of(credentials: Credentials, endpoint: Endpoint) -> tuple[str, ...]:
     return tuple(sorted(texts, key=len, reverse=True))
 
 
-def _greeting(session: Session) -> Steps[bool]:
+def greeting(session: Session) -> Steps[bool]:
     """Read the greeting; tells whether it was PREAUTH."""
     deadlines = session.deadlines
     yield Deadline("greeting", deadlines.greeting, deadlines.greeting)
@@ -58,6 +58,7 @@ def _greeting(session: Session) -> Steps[bool]:
         status = response.status()
         if response.name == b"BYE":
             raise ServerBye(f"BYE {f'[{status.code}] ' if status.code else ''}{status.text}")
+        session.greeted = True
         session.said = session.redacted(status.text)
         if status.code == "CAPABILITY":
             session.note_capabilities(status.arguments)

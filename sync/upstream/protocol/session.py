@@ -78,6 +78,7 @@ class Session(Stream):
         self.capabilities: frozenset[str] = frozenset()
         self.enabled: frozenset[str] = frozenset()
         self.said = ""
+        self.greeted = False
         self.selected: SelectedMailbox | None = None
         self.pending: deque[IdleEvent] = deque(maxlen=MAX_PENDING_EVENTS)
         self.masked = profile.masked | frozenset(refused) | (frozenset() if profile.idle else {"IDLE"})

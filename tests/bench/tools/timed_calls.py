@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 DIRECTORY_VARIABLE = "IMAPPED_BENCH_DIRECTORY"
 
+REPLAY = "replay: all slices"
+
 # Each in the thread that it runs in; what is set in is part of the line above it.
 TIMED = {
     "listing thread: fetch, with the wait for the upstream": "sync.upstream.blocking.BlockingClient.uid_fetch",
@@ -29,8 +31,14 @@ TIMED = {
     "storing thread: segments": "sync.body_store.store_segment",
     "  of which fsync": "mailcache.segments._fsync",
     "storing thread: rows of bodies (database)": "sync.body_store.add_contents",
+    REPLAY: "sync.replay.run._Slice.run",
+    "  of which the queue (database)": "sync.replay.run.load_queue",
+    "  of which what is to be sent (database)": "sync.replay.work.ReplayWork.rows",
+    "  of which notes before it is sent (database)": "sync.replay.append.note_sent",
+    "  of which APPEND, with the wait for the upstream": "sync.upstream.blocking.BlockingClient.append",
+    "  of which settlement (database)": "sync.replay.append.settle_creators",
 }
-_SLICE = "sync.tasks.run_slice"
+_SLICES = ("sync.tasks.run_slice", "sync.tasks.run_replay")
 
 
 class Spent(NamedTuple):
@@ -46,6 +54,13 @@ def read_spent(directory: Path) -> dict[str, Spent]:
     return {
         name: Spent(sum(found[name][0] for found in files), sum(found[name][1] for found in files)) for name in TIMED
     }
+
+
+def print_spent(directory: Path) -> None:
+    """Print it, except for what was never called."""
+    for name, (wall, cpu) in read_spent(directory).items():
+        if wall:
+            print(f"  {name:56} {wall:7.1f} s, of the processor {cpu:6.1f} s")
 
 
 class _Clock:
@@ -87,7 +102,8 @@ def install(directory: Path) -> None:
     clock = _Clock(directory)
     for name, path in TIMED.items():
         _replace(path, partial(clock.timed, name))
-    _replace(_SLICE, clock.written)
+    for path in _SLICES:
+        _replace(path, clock.written)
 
 
 def _replace(path: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:

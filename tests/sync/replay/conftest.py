@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from celery import current_app
 from django.db import connections
 
 from mailcache.models import Account
@@ -25,6 +27,18 @@ def proxy(dovecot: Dovecot, hidden: frozenset[str]) -> Iterator[ChaosProxy]:
     """Between imapped and Dovecot."""
     with ChaosProxy(dovecot.host, dovecot.plain_port, hidden=hidden) as between:
         yield between
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Name and queue of the tasks that were enqueued."""
+    found: list[tuple[str, str]] = []
+
+    def send(name: str, *, queue: str, **_: Any) -> None:
+        found.append((name, queue))
+
+    monkeypatch.setattr(current_app, "send_task", send)
+    return found
 
 
 @pytest.fixture

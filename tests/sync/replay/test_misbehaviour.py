@@ -9,6 +9,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
+from mailcache.errors import OverQuota
 from mailcache.flags import FlagSet
 from mailcache.models import Account, Mailbox, Message, Mutation, Remote
 from mailcache.names import RECOVERED
@@ -108,8 +109,13 @@ class TestRefused:
             _let_time_pass(hands.account)
         assert [(kind, state) for kind, state, _ in hands.unsettled()] == [("append", "pending")] * 2
         assert len(server.asked(b"APPEND")) <= 20
+        # What is as large is not taken here either, as long as that is known; what may fit is.
+        with pytest.raises(OverQuota, match="provider"):
+            hands.append(message_bytes("three"), mailbox="Archive")
+        hands.append(b"Subject: x\r\n\r\n")
         server.refuses_append = lambda data: b""
         hands.replay()
+        hands.append(message_bytes("three"))
         assert len(server.boxes[b"Archive"].messages) == 2
         assert not Mailbox.objects.filter(name=RECOVERED).exists()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mailcache.flags import StoreMode
+import pytest
+
+from mailcache.flags import StoreMode, SystemFlag
 from mailcache.models import Mailbox, Message, MutationState, Remote
 from mailcache.wire.number_set import NumberSet
 from sync.replay.run import ReplayEnd
@@ -86,6 +88,27 @@ class TestMessages:
         hands.replay()
         assert [one for one, _ in hands.there()] == [data[0], data[2]]
         assert hands.unsettled() == []
+
+    @pytest.mark.parametrize("is_new", [False, True], ids=["mirrored", "new"])
+    def test_a_copy_keeps_flags_whose_original_was_expunged(self, hands: Hands, *, is_new: bool) -> None:
+        """What clients without MOVE do: mark, copy, delete."""
+        data = message_bytes("one")
+        if is_new:
+            hands.sync()
+            hands.append(data)
+        else:
+            hands.deliver(data)
+        hands.store("\\Flagged", "$Work")
+        hands.copy("Archive")
+        hands.store("\\Seen")
+        hands.delete()
+        assert hands.replay() is ReplayEnd.DONE
+        assert hands.there() == []
+        assert hands.there("Archive") == [(data, frozenset({"\\Flagged", "$Work"}))]
+        hands.sync()
+        assert hands.states() == []
+        (copy,) = Message.objects.filter(account=hands.account)
+        assert (copy.flags, copy.keywords) == (SystemFlag.FLAGGED, ["$Work"])
 
     def test_an_append_that_was_expunged_again_is_never_sent(self, hands: Hands) -> None:
         hands.sync()

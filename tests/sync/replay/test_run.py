@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from celery import current_app
 from django.utils import timezone
 
 from mailcache.models import Account, AccountState, LeaseKind, Mailbox, Message, Mutation
@@ -25,23 +23,22 @@ from tests.builders import make_fence, message_bytes, skeleton_row
 from tests.sync.replay.hands import Hands
 
 
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Name and queue of the tasks that were enqueued."""
-    found: list[tuple[str, str]] = []
-
-    def send(name: str, *, queue: str, **_: Any) -> None:
-        found.append((name, queue))
-
-    monkeypatch.setattr(current_app, "send_task", send)
-    return found
-
-
 class TestWhen:
     def test_a_local_change_is_replayed_at_once(self, hands: Hands, sent: list[tuple[str, str]]) -> None:
         hands.deliver(message_bytes())
         hands.store("\\Seen")
         assert sent[-1] == (scheduling.REPLAY_ACCOUNT, "urgent")
+
+    def test_many_changes_are_one_message(self, hands: Hands, sent: list[tuple[str, str]]) -> None:
+        hands.deliver(message_bytes())
+        sent.clear()
+        hands.store("\\Seen")
+        hands.store("\\Flagged")
+        assert sent == [(scheduling.REPLAY_ACCOUNT, "urgent")]
+        # It has arrived, and might have read the queue by now.
+        scheduling.begin_replay(hands.account.pk)
+        hands.store("\\Answered")
+        assert len(sent) == 2
 
     def test_not_while_it_is_paused(self, hands: Hands) -> None:
         hands.deliver(message_bytes())
