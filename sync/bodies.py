@@ -8,7 +8,7 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
-from mailcache.models import Listing, Mailbox
+from mailcache.models import Listing
 from mailcache.segments import LARGE_MESSAGE_BYTES, SEGMENT_TARGET_BYTES
 from mailcache.services.ingest_bodies import park_listing
 from mailcache.spool import SpooledLiteral, spool_directory
@@ -18,6 +18,7 @@ from sync.backoff import message_delay
 from sync.body_store import BodyStore
 from sync.dispenser import Batch, BatchDispenser
 from sync.errors import IncompleteAnswer, SliceOver
+from sync.numbering import reopen_mailbox
 from sync.planner import Waiting
 from sync.spool import FetchedBody
 from sync.upstream.errors import CommandRefused, Severity, UpstreamError
@@ -59,21 +60,12 @@ class BodyFetcher:
         finally:
             self._dispenser.release(batch.held, batch.mailbox.pk)
 
-    def _open(self, mailbox: Mailbox) -> None:
-        name = bytes(mailbox.upstream_name or b"")
-        if self._work.upstream.is_open(name):
-            return
-        selected = self._work.upstream.examine(name)
-        # One that tells none was looked at when its messages were compared (quirk 41).
-        if selected.uidvalidity and selected.uidvalidity != mailbox.upstream_uidvalidity:
-            raise IncompleteAnswer("the mailbox was renumbered (UIDVALIDITY) while its messages were being fetched")
-
     def _fetch(self, batch: Batch, messages: Sequence[Waiting]) -> list[FetchedBody]:
         """Fetch some of a batch's messages in one command; what comes is handed over, and returned.
 
         What the upstream did not deliver is still held by the batch then.
         """
-        self._open(batch.mailbox)
+        reopen_mailbox(self._work, batch.mailbox, batch.uidvalidity)
         wanted = {message.uid: message for message in messages}
         bodies: dict[int, FetchedBody] = {}
         sinks: list[SpooledLiteral] = []
