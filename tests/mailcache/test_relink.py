@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from mailcache.flags import FlagSet
 from mailcache.mime.parsed import parse_header
-from mailcache.models import Change, Content, Listing, Mailbox, Message, Remote
+from mailcache.models import Change, Content, Listing, Mailbox, Message, Mutation, Remote
+from mailcache.services.expunge import expunge_messages
 from mailcache.services.flags import store_flags
 from mailcache.services.ingest_expunge import remove_other_uidvalidities
 from mailcache.services.ingest_headers import HeaderRow, add_headers
 from mailcache.services.ingest_skeleton import SkeletonRow, add_messages
 from mailcache.services.leases import Fence
+from mailcache.services.transfer import move_messages
 from mailcache.wire.number_set import NumberSet
 from tests.builders import (
     UIDVALIDITY,
@@ -222,6 +224,42 @@ class TestOtherIdentities:
         mirror(fence, inbox, {1: body})
 
         assert renumber(fence, inbox, [skeleton_row(1, size=len(body))]) == 1
+
+
+class TestGoneHere:
+    """What clients moved or deleted, and the upstream still has, is known again too: it must not come back as new."""
+
+    @pytest.mark.parametrize("with_bytes", [True, False])
+    def test_moved(self, fence: Fence, with_bytes: bool) -> None:
+        inbox, archive = make_mailboxes(fence, "INBOX", "Archive")
+        bodies = {1: message_bytes("one"), 2: message_bytes("two")}
+        add_skeleton(fence, inbox, [row_of(uid, body) for uid, body in bodies.items()])
+        if with_bytes:
+            add_bodies(fence, inbox, bodies)
+        user_id = inbox.account.user_id
+        moved = NumberSet.from_numbers([1])
+        move_messages(user_id=user_id, mailbox_id=inbox.pk, target_id=archive.pk, uids=moved)
+
+        assert renumber(fence, inbox, [row_of(5, bodies[1]), row_of(6, bodies[2])]) == 0
+
+        assert (uids_of(inbox), len(uids_of(archive))) == ([2], 1)
+        remote = Mutation.objects.get().remote
+        assert remote is not None
+        assert (remote.uidvalidity, remote.uid) == (NEW, 5)
+
+    def test_expunged(self, fence: Fence, inbox: Mailbox) -> None:
+        bodies = {1: message_bytes("one"), 2: b"Subject: without Message-ID\r\n\r\ntwo\r\n"}
+        mirror(fence, inbox, bodies)
+        user_id = inbox.account.user_id
+        everything = NumberSet.from_numbers([1, 2])
+        store_flags(user_id=user_id, mailbox_id=inbox.pk, uids=everything, store=adding("\\Deleted"))
+        expunge_messages(user_id=user_id, mailbox_id=inbox.pk)
+
+        assert renumber(fence, inbox, [row_of(5, bodies[1]), row_of(6, bodies[2])]) == 0
+
+        assert uids_of(inbox) == []
+        remotes = [mutation.remote for mutation in Mutation.objects.order_by("remote__uid")]
+        assert [(remote.uidvalidity, remote.uid) for remote in remotes if remote] == [(NEW, 5), (NEW, 6)]
 
 
 class TestFlags:
