@@ -24,7 +24,8 @@ _ITEMS = b"(INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])"
 def find_renames(work: SliceWork, mailboxes: Sequence[Mailbox], listed: Sequence[ListedMailbox]) -> dict[int, bytes]:
     """Return the upstream's new names of mailboxes that LIST names differently than before.
 
-    Asks the upstream only where a mailbox is missing in the list and another one is new.
+    Asks the upstream only where a mailbox is missing in the list and another one is new, or where the list tells of one
+    the UIDVALIDITY of another.
     """
     here = [_here(mailbox) for mailbox in mailboxes]
     there = [_there(entry) for entry in listed]
@@ -44,6 +45,9 @@ def find_renames(work: SliceWork, mailboxes: Sequence[Mailbox], listed: Sequence
         for gone, found in renames.suspects(missing, told):
             if gone.mailbox_id not in renamed and _holds_the_same(work, gone, found):
                 renamed[gone.mailbox_id] = found.upstream_name
+    for gone, found in renames.exchanged(here, there, renamed):
+        if found.upstream_name in selectable and _holds_the_same(work, gone, found):
+            renamed[gone.mailbox_id] = found.upstream_name
     return renamed
 
 

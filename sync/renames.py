@@ -65,6 +65,25 @@ def suspects(missing: Sequence[Here], new: Sequence[There]) -> list[tuple[Here, 
     return [(gone[uidvalidity], found[uidvalidity]) for uidvalidity in gone if uidvalidity in found]
 
 
+def exchanged(here: Sequence[Here], there: Sequence[There], renamed: Mapping[int, bytes]) -> list[tuple[Here, There]]:
+    """Pair mailboxes with known names that have the UIDVALIDITY of another one of ours now.
+
+    So two look that swapped their names through a third, and one that took the name of another that is gone.
+    """
+    known = _unique((mailbox.uidvalidity, mailbox) for mailbox in here)
+    listed = _unique((mailbox.uidvalidity, mailbox) for mailbox in there)
+    names = {mailbox.upstream_name for mailbox in here if mailbox.name != INBOX}
+    pairs = [(mailbox, listed[uidvalidity]) for uidvalidity, mailbox in known.items() if uidvalidity in listed]
+    return [
+        (gone, found)
+        for gone, found in pairs
+        if found.upstream_name in names - {gone.upstream_name}
+        and gone.name != INBOX
+        and gone.mailbox_id not in renamed
+        and not (gone.object_id and found.object_id)
+    ]
+
+
 def _unique(pairs: Iterable[tuple[_Key, _Value]]) -> dict[_Key, _Value]:
     told = [pair for pair in pairs if pair[0]]
     counts = Counter(key for key, _ in told)
