@@ -25,10 +25,10 @@ TIMED = {
     "listing thread: fetch, with the wait for the upstream": "sync.upstream.blocking.BlockingClient.uid_fetch",
     "listing thread: rows of the skeleton": "sync.skeleton.add_messages",
     "listing thread: wait for the storing thread": "sync.body_store.BodyStore.drain",
-    "storing thread: parse": "sync.body_store.parse_message",
-    "storing thread: segments": "sync.body_store.store_segment",
+    "storing thread: parse": "sync.storing.parse_message",
+    "storing thread: segments": "sync.storing.store_segment",
     "  of which fsync": "mailcache.segments._fsync",
-    "storing thread: rows of bodies (database)": "sync.body_store.add_contents",
+    "storing thread: rows of bodies (database)": "sync.storing.add_contents",
 }
 _SLICE = "sync.tasks.run_slice"
 
