@@ -42,6 +42,19 @@ def test_an_upstream_that_turns_out_slow_is_asked_in_the_right_mailbox(monkeypat
         assert len(mirrored(account)["INBOX"]) == 6
 
 
+@pytest.mark.parametrize(("rough", "asks"), [(0.0, True), (3600.0, False)])
+def test_a_batch_that_came_at_once_does_not_tell_how_fast_the_upstream_is(
+    monkeypatch: pytest.MonkeyPatch, rough: float, asks: bool
+) -> None:
+    """What a small batch took is mostly the command's own time: a larger one is fetched before headers are."""
+    monkeypatch.setattr("sync.planner.ROUGH_SECONDS", rough)
+    monkeypatch.setattr("sync.planner.are_headers_worthwhile", lambda size, rate: size > 0)
+    with ManyMailboxes() as server:
+        server.folders[b"INBOX"].messages = {uid: message_bytes(f"in {uid}", _HALF_A_BATCH) for uid in range(1, 7)}
+        synced(make_account(port=server.port))
+        assert any(b"[HEADER]" in command for command in server.commands) is asks
+
+
 def test_a_slice_opens_the_mailbox_whose_headers_another_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sync.planner.CHUNK_MESSAGES", 2)
     with ManyMailboxes() as server:
