@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mailcache.identity import Traits, sample_matches
 from mailcache.mime.headers import first_values, parse_fields
@@ -45,10 +45,16 @@ def find_renames(work: SliceWork, mailboxes: Sequence[Mailbox], listed: Sequence
         for gone, found in renames.suspects(missing, told):
             if gone.mailbox_id not in renamed and _holds_the_same(work, gone, found):
                 renamed[gone.mailbox_id] = found.upstream_name
-    for gone, found in renames.exchanged(here, there, renamed):
-        if found.upstream_name in selectable and _holds_the_same(work, gone, found):
-            renamed[gone.mailbox_id] = found.upstream_name
-    return renamed
+    return renamed | _exchanged(work, here, [entry for entry in there if entry.upstream_name in selectable], renamed)
+
+
+def _exchanged(
+    work: SliceWork, here: Sequence[Here], there: Sequence[There], renamed: Mapping[int, bytes]
+) -> dict[int, bytes]:
+    suspected = renames.exchanged(here, there, renamed)
+    pairs = [(gone, found) for gone, found in suspected if _holds_the_same(work, gone, found)]
+    kept = renames.without_owners_left(pairs, here, renamed)
+    return {gone.mailbox_id: found.upstream_name for gone, found in kept}
 
 
 def _here(mailbox: Mailbox) -> Here:

@@ -63,7 +63,13 @@ def test_names_that_were_exchanged() -> None:
     assert exchanged(mailboxes, [there("A", uidvalidity=6), there("B", uidvalidity=6)], {}) == []
 
 
-def test_a_mailbox_that_took_the_name_of_one_that_is_gone() -> None:
+def test_names_that_went_round() -> None:
     mailboxes = [here(1, "A", uidvalidity=5), here(2, "B", uidvalidity=6)]
-    pairs = exchanged(mailboxes, [there("B", uidvalidity=5)], {})
-    assert [(gone.name, found.upstream_name) for gone, found in pairs] == [("A", b"B")]
+    pairs = exchanged(mailboxes, [there("B", uidvalidity=5), there("C", uidvalidity=6)], {})
+    assert [(gone.name, found.upstream_name) for gone, found in pairs] == [("A", b"B"), ("B", b"C")]
+
+
+def test_what_was_put_in_the_place_of_a_mailbox_that_is_gone() -> None:
+    mailboxes = [here(1, "A", uidvalidity=5), here(2, "B", uidvalidity=6), here(3, "INBOX", uidvalidity=7)]
+    assert exchanged(mailboxes, [there("B", uidvalidity=5)], {}) == []
+    assert exchanged(mailboxes, [there("A", uidvalidity=7), there("INBOX", uidvalidity=5)], {}) == []
