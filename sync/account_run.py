@@ -43,7 +43,8 @@ from sync.work import SUSPECT_AFTER, SliceWork
 logger = logging.getLogger(__name__)
 
 SLICE_SECONDS = 20.0
-# In the fast lane a slice that is late is cut between two messages, then in the middle of whatever it waits for.
+# A slice that is late is cut between two messages; in the fast lane then in the middle of whatever it waits for. Not so
+# in the slow one: a large message over a slow line takes as long as bytes come, and would never come in pieces.
 _CUT_AFTER = 5.0
 _END_AFTER = 9.0
 # What an upstream must say twice before it is believed (a mailbox is empty, or gone) is asked again this soon.
@@ -213,7 +214,7 @@ class _Slice:
             rng=self._rng,
             profile=self._profile,
             lane=self._lane,
-            cut_at=deadline + _CUT_AFTER if self._lane is Lane.FAST else float("inf"),
+            cut_at=deadline + _CUT_AFTER,
             skipped=self._skipped,
         )
         workers = BodyWorkers(

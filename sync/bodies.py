@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from django.conf import settings
 from django.utils import timezone
 
-from mailcache.models import Listing, Mailbox
-from mailcache.segments import LARGE_MESSAGE_BYTES, SEGMENT_TARGET_BYTES
+from mailcache.segments import SEGMENT_TARGET_BYTES
 from mailcache.services.ingest_bodies import park_listing
-from mailcache.spool import SpooledLiteral, spool_directory
-from mailcache.wire.framing import LiteralSink
+from mailcache.spool import spool_directory
 from sync import planner
 from sync.backoff import message_delay
 from sync.body_store import BodyStore
+from sync.collecting import ITEMS, BodyCollector, others_than_meant
 from sync.dispenser import Batch, BatchDispenser
 from sync.errors import IncompleteAnswer, SliceOver
+from sync.numbering import reopen_mailbox
 from sync.planner import Waiting
 from sync.spool import FetchedBody
 from sync.upstream.errors import CommandRefused, Severity, UpstreamError
-from sync.upstream.values import FetchedMessage, LiteralInfo
-from sync.verification import is_same_message
+from sync.upstream.values import FetchedMessage
 from sync.work import SUSPECT_AFTER, SliceWork
 
-_ITEMS = b"(BODY.PEEK[])"
-# What an upstream that lies about sizes can make one batch hold in memory.
-_MOST_IN_MEMORY = 3 * SEGMENT_TARGET_BYTES
 _FEW = 8
 _REFUSED_IN_A_ROW = 5
 _BROKEN_IN_A_SLICE = 3
@@ -59,85 +55,41 @@ class BodyFetcher:
         finally:
             self._dispenser.release(batch.held, batch.mailbox.pk)
 
-    def _open(self, mailbox: Mailbox) -> None:
-        name = bytes(mailbox.upstream_name or b"")
-        if self._work.upstream.is_open(name):
-            return
-        selected = self._work.upstream.examine(name)
-        # One that tells none was looked at when its messages were compared (quirk 41).
-        if selected.uidvalidity and selected.uidvalidity != mailbox.upstream_uidvalidity:
-            raise IncompleteAnswer("the mailbox was renumbered (UIDVALIDITY) while its messages were being fetched")
-
     def _fetch(self, batch: Batch, messages: Sequence[Waiting]) -> list[FetchedBody]:
         """Fetch some of a batch's messages in one command; what comes is handed over, and returned.
 
         What the upstream did not deliver is still held by the batch then.
         """
-        self._open(batch.mailbox)
-        wanted = {message.uid: message for message in messages}
-        bodies: dict[int, FetchedBody] = {}
-        sinks: list[SpooledLiteral] = []
+        reopen_mailbox(self._work, batch.mailbox, batch.uidvalidity)
+        collector = BodyCollector(messages, self._directory)
 
         def take(message: FetchedMessage) -> None:
-            data = next(iter(message.sections.values()), None)
-            if message.uid in wanted and message.uid not in bodies and isinstance(data, bytes | SpooledLiteral):
-                bodies[message.uid] = FetchedBody(wanted[message.uid].remote_id, message.uid, data)
-                if self._work.clock() >= self._work.cut_at:
-                    raise SliceOver
+            collector.take(message)
+            if self._work.clock() >= self._work.cut_at:
+                raise SliceOver
 
         try:
             self._work.upstream.client.uid_fetch(
-                sorted(wanted), _ITEMS, on_message=take, open_sink=self._sink_policy(sinks)
+                sorted(message.uid for message in messages), ITEMS, on_message=take, open_sink=collector.open_sink
             )
         except UpstreamError as error:
             if not self._is_about_messages(batch, messages, error):
                 raise
         finally:
             # What came before a fault is whole: it is not fetched again.
-            found = self._hand_over(batch, wanted, bodies, sinks)
+            found = self._hand_over(batch, collector)
         return found
 
-    def _hand_over(
-        self,
-        batch: Batch,
-        wanted: Mapping[int, Waiting],
-        bodies: Mapping[int, FetchedBody],
-        sinks: Sequence[SpooledLiteral],
-    ) -> list[FetchedBody]:
-        headers = self._known_headers(wanted.values())
-        found = []
-        for uid, body in sorted(bodies.items()):
-            if body.remote_id in headers and not is_same_message(headers[body.remote_id], body.head):
-                self._reasons[body.remote_id] = _ANOTHER
-            elif body.size or not wanted[uid].size:
-                found.append(body)
-        _discard(sinks, found)
+    def _hand_over(self, batch: Batch, collector: BodyCollector) -> list[FetchedBody]:
+        came = collector.found()
+        others = others_than_meant(self._work.account.pk, self._work.profile, came)
+        self._reasons.update(dict.fromkeys(others, _ANOTHER))
+        found = [body for body in came if body.remote_id not in others]
+        collector.discard(besides=found)
         remotes = {body.remote_id for body in found}
         batch.held -= remotes
         self._store.put(batch.mailbox.pk, found, on_end=lambda: self._dispenser.release(remotes, batch.mailbox.pk))
         return found
-
-    def _known_headers(self, messages: Collection[Waiting]) -> dict[int, bytes]:
-        if self._work.profile.rewrites_bytes:
-            return {}  # its messages change (quirk 15)
-        rows = Listing.objects.filter(
-            account_id=self._work.account.pk, remote_id__in=[message.remote_id for message in messages]
-        )
-        known = rows.filter(header__isnull=False).values_list("remote_id", "header")
-        return {remote_id: bytes(header) for remote_id, header in known if header is not None}
-
-    def _sink_policy(self, sinks: list[SpooledLiteral]) -> Callable[[LiteralInfo], LiteralSink | None]:
-        in_memory = 0
-
-        def open_sink(literal: LiteralInfo) -> LiteralSink | None:
-            nonlocal in_memory
-            if literal.size <= LARGE_MESSAGE_BYTES and in_memory + literal.size <= _MOST_IN_MEMORY:
-                in_memory += literal.size
-                return None
-            sinks.append(SpooledLiteral(self._directory))
-            return sinks[-1]
-
-        return open_sink
 
     def _fetch_rest(self, batch: Batch, messages: Sequence[Waiting], *, delivered: bool) -> None:
         """Ask again for messages that an answer left out, in halves, then each by itself (field note 21).
@@ -207,10 +159,3 @@ class BodyFetcher:
             full=sum(message.size for message in messages) * 2 >= pace.batch_limit,
             largest=SEGMENT_TARGET_BYTES,
         )
-
-
-def _discard(sinks: Sequence[SpooledLiteral], kept: Sequence[FetchedBody]) -> None:
-    in_use = {id(body.data) for body in kept}
-    for sink in sinks:
-        if id(sink) not in in_use:
-            sink.discard()

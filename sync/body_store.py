@@ -1,8 +1,7 @@
-"""Makes fetched bodies durable, parses them and gives them to their messages, beside the thread that fetches."""
+"""Stores fetched bodies beside the thread that fetches."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -10,13 +9,11 @@ from typing import Self
 
 from django.db import connections
 
-from mailcache.mime.parsed import parse_message
-from mailcache.segments import store_segment, store_segment_file
-from mailcache.services.ingest_bodies import BodiesAdded, BodyRow, add_contents
+from mailcache.services.ingest_bodies import BodiesAdded
 from mailcache.services.leases import Fence
-from mailcache.spool import SpooledLiteral
 from sync.services.runs import Counters
 from sync.spool import FetchedBody
+from sync.storing import store_bodies
 
 
 class BodyStore:
@@ -59,38 +56,9 @@ class BodyStore:
 
     def _store_and_tell(self, mailbox_id: int, bodies: Sequence[FetchedBody], on_end: Callable[[], None]) -> None:
         try:
-            self._store(mailbox_id, bodies)
+            store_bodies(fence=self._fence, mailbox_id=mailbox_id, bodies=bodies, on_added=self._count)
         finally:
             on_end()
-
-    def _store(self, mailbox_id: int, bodies: Sequence[FetchedBody]) -> None:
-        small = [(body.remote_id, body.data) for body in bodies if isinstance(body.data, bytes)]
-        if small:
-            self._store_small(mailbox_id, small)
-        for body in bodies:
-            if isinstance(body.data, SpooledLiteral):
-                self._store_large(mailbox_id, body.remote_id, body.data)
-
-    def _store_small(self, mailbox_id: int, bodies: Sequence[tuple[int, bytes]]) -> None:
-        rows = []
-        offset = 0
-        for remote_id, data in bodies:
-            rows.append(BodyRow(remote_id, hashlib.sha256(data).digest(), offset, parse_message(data)))
-            offset += len(data)
-        segment = store_segment(account_id=self._fence.account_id, pieces=[data for _, data in bodies])
-        added = add_contents(fence=self._fence, mailbox_id=mailbox_id, segment=segment, rows=rows)
-        self._count(added)
-
-    def _store_large(self, mailbox_id: int, remote_id: int, literal: SpooledLiteral) -> None:
-        try:
-            sha256 = literal.finish()
-            with literal.mapped() as data:
-                row = BodyRow(remote_id, sha256, 0, parse_message(data))
-            segment = store_segment_file(account_id=self._fence.account_id, path=literal.path)
-        finally:
-            literal.discard()
-        added = add_contents(fence=self._fence, mailbox_id=mailbox_id, segment=segment, rows=[row])
-        self._count(added)
 
     def _count(self, added: BodiesAdded) -> None:
         self._counters.bodies_added += added.stored + added.duplicate

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from mailcache.models import Listing
 from mailcache.segments import LARGE_MESSAGE_BYTES, SEGMENT_TARGET_BYTES
 from mailcache.spool import SpooledLiteral
 from mailcache.wire.framing import LiteralSink
 from sync.planner import Waiting
+from sync.profiles import Profile
 from sync.spool import FetchedBody
 from sync.upstream.values import FetchedMessage, LiteralInfo
+from sync.verification import is_same_message
 
 ITEMS = b"(BODY.PEEK[])"
 # What an upstream that lies about sizes can make one command hold in memory.
@@ -52,3 +55,18 @@ class BodyCollector:
         for sink in self._sinks:
             if id(sink) not in kept:
                 sink.discard()
+
+
+def others_than_meant(account_id: int, profile: Profile, bodies: Collection[FetchedBody]) -> set[int]:
+    """Return the Remotes that another message came for than was asked for, as far as their headers are known."""
+    if profile.rewrites_bytes:
+        return set()  # its messages change (quirk 15)
+    rows = Listing.objects.filter(
+        account_id=account_id, remote_id__in=[body.remote_id for body in bodies], header__isnull=False
+    )
+    headers = {remote_id: bytes(header or b"") for remote_id, header in rows.values_list("remote_id", "header")}
+    return {
+        body.remote_id
+        for body in bodies
+        if body.remote_id in headers and not is_same_message(headers[body.remote_id], body.head)
+    }

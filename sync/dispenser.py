@@ -32,6 +32,8 @@ class Batch:
     """Messages of one mailbox that one connection is to fetch. ``held`` are the remotes that it still answers for."""
 
     mailbox: Mailbox
+    uidvalidity: int
+    """Under which the messages have their UIDs; what was read of ``mailbox`` may be older."""
     messages: Sequence[Waiting]
     held: set[int] = field(default_factory=set)
 
@@ -181,10 +183,13 @@ class BatchDispenser:
         if mailbox_id in self._unlisted:
             rows = rows.filter(header__isnull=False)
         busy = self._busy()
-        found = rows.newest_first(mailbox_id).values_list("remote_id", "uid", "size", "attempts")
-        waiting = [Waiting(*row) for row in found[: self._most + len(busy)] if row[0] not in busy]
+        columns = ("remote__uidvalidity", "remote_id", "uid", "size", "attempts")
+        found = rows.newest_first(mailbox_id).values_list(*columns)[: self._most + len(busy)]
+        numberings = {numbering for numbering, *_ in found}
+        waiting = [Waiting(*row) for _, *row in found if row[0] not in busy]
         messages = planner.next_batch(waiting, 0, limit=limit, alone_above=LARGE_MESSAGE_BYTES, most=self._most)
-        return Batch(mailbox, messages) if messages else None
+        # One at most: what is known under an earlier one is not fetchable.
+        return Batch(mailbox, numberings.pop(), messages) if messages else None
 
     def _permitted(self) -> ListingQuerySet:
         rows = Listing.objects.fetchable(self._account_id, timezone.now()).left_to_sync()

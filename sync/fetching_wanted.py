@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from functools import partial
 from random import Random
 
@@ -27,6 +28,7 @@ from sync.heartbeat import Heartbeat
 from sync.lanes import Lane, slow_accounts
 from sync.models import Purpose
 from sync.services.slots import renew_slots
+from sync.services.watchers import end_silent_leases
 from sync.upstream.errors import AuthFailed, UpstreamError
 from sync.wanted import SOON, WantedBodies
 from sync.watch_connections import MayNotConnect, WatchConnections
@@ -43,7 +45,15 @@ _GIVEN_UP_AT_ONCE = 1000
 def enqueue_wanted() -> int:
     """Enqueue the accounts with wants for which nobody answers; returns how many. Free while nobody waits."""
     forget_old_wants()
-    unanswered = [account_id for account_id, holder in accounts_wanting().items() if holder is None]
+    return enqueue_unanswered(accounts_wanting())
+
+
+def enqueue_unanswered(wanting: Mapping[int, str | None]) -> int:
+    """Enqueue those of ``wanting`` that nobody holds, or a watcher that has died; returns how many."""
+    held = [account_id for account_id, holder in wanting.items() if holder is not None]
+    unanswered = [account_id for account_id, holder in wanting.items() if holder is None]
+    if held:
+        unanswered += end_silent_leases(account_ids=held)
     return sum(enqueue_fetch(account_id) for account_id in unanswered)
 
 

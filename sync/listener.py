@@ -71,7 +71,9 @@ class Listener:
     async def look(self) -> None:
         """Ask what is new, in the way that works with this upstream (quirks 28 and 30)."""
         if self._asks_for_status and not self._is_selected:
-            self._compare(numbers_of_status(await self._client.status(self.name_raw)))
+            told = numbers_of_status(await self._client.status(self.name_raw))
+            # An empty list tells nothing (quirk 28): the mailbox is opened instead, now and from now on.
+            self._compare(numbers_of(await self._client.examine(self.name_raw)) if told == UNKNOWN else told)
         elif self._profile.poll_with == "noop":
             for event in await self._client.noop():
                 self._hear(event)

@@ -10,6 +10,7 @@ from mailcache.mime.parsed import parse_header
 from mailcache.models import Listing, Mailbox
 from mailcache.services.ingest_headers import HeaderRow, add_headers
 from sync import planner
+from sync.numbering import reopen_mailbox
 from sync.upstream.errors import CommandRefused, Severity
 from sync.upstream.values import FetchedMessage
 from sync.work import SliceWork
@@ -23,6 +24,7 @@ def fetch_headers(work: SliceWork, mailbox: Mailbox) -> None:
     below = _NO_UID_ABOVE
     while uids := _next_chunk(mailbox, below):
         rows: list[HeaderRow] = []
+        reopen_mailbox(work, mailbox, mailbox.upstream_uidvalidity)
         try:
             work.upstream.client.uid_fetch(sorted(uids), _ITEMS, on_message=_collector(uids, rows))
         except CommandRefused as error:

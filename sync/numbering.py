@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from mailcache.models import Mailbox, Message, Remote
 from sync import guards
+from sync.errors import IncompleteAnswer
 from sync.tiers import UpstreamState
 from sync.upstream.values import FetchedMessage, Resync, SelectedMailbox
 from sync.work import SliceWork
@@ -26,6 +27,21 @@ def open_mailbox(
         exists=selected.exists,
     )
     return selected, state
+
+
+def reopen_mailbox(work: SliceWork, mailbox: Mailbox, uidvalidity: int | None) -> None:
+    """Have a mailbox open that was compared before, unless it is: whatever names UIDs calls this first.
+
+    Another mailbox may have been opened since, which has messages of the same UIDs. Raises ``IncompleteAnswer`` where
+    it was given other numbers than ``uidvalidity``.
+    """
+    name = bytes(mailbox.upstream_name or b"")
+    if work.upstream.is_open(name):
+        return
+    selected = work.upstream.examine(name)
+    # One that tells none was looked at when its messages were compared (quirk 41).
+    if selected.uidvalidity and selected.uidvalidity != uidvalidity:
+        raise IncompleteAnswer("the mailbox was renumbered (UIDVALIDITY) while its messages were being fetched")
 
 
 def uids_here(mailbox: Mailbox, uidvalidity: int) -> Iterable[int]:

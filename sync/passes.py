@@ -22,6 +22,7 @@ from sync.label_mailboxes import fetch_first, fill_label_mailboxes
 from sync.listing import fetch_headers
 from sync.mailbox_list import refresh_mailbox_list
 from sync.models import Checkpoint, SyncKind
+from sync.removal import relink_what_came
 from sync.upstream.errors import UpstreamError
 from sync.work import SliceWork
 
@@ -76,6 +77,8 @@ class Passes:
         self._workers.join()
         # What a connection that failed has given back.
         self._fetch_bodies()
+        for mailbox_id, uidvalidity in work.renumbered.items():
+            relink_what_came(work, mailbox_id, uidvalidity)
         if self._faults.first is not None and not self._faults.succeeded:
             raise self._faults.first
 

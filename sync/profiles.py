@@ -40,6 +40,8 @@ class Profile:
     idle: bool = True
     idle_seconds: float = 9 * _MINUTE
     """How long one IDLE lasts before it is renewed."""
+    noop_between_idles: bool = False
+    """IDLE alone does not keep a connection alive: NOOP before it is renewed does."""
     poll_seconds: float = 5 * _MINUTE
     """How often a watched mailbox is asked for where it cannot be idled on."""
     poll_with: Literal["noop", "status", "select"] = "noop"
@@ -110,8 +112,8 @@ PROFILES: tuple[Profile, ...] = (
         "office365", "Office 365, Exchange", hosts=("outlook.office365.com", "office365.com", "outlook.com",
         "imap-mail.outlook.com", "partner.outlook.cn"), says=("microsoft.exchange", "microsoft exchange"),
         masked=frozenset({"IMAP4REV2"}), id_arguments="nil", probe_login=True, idle_seconds=20 * _MINUTE,
-        exact_sizes=False, files_sent_mail=True, rewrites_bytes=True, writes_per_second=1.0, throttle=True,
-        drops_appended_flags=True,
+        noop_between_idles=True, exact_sizes=False, files_sent_mail=True, rewrites_bytes=True, writes_per_second=1.0,
+        throttle=True, drops_appended_flags=True,
     ),
     # 21-24
     Profile(

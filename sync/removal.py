@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from mailcache.models import Mailbox, Remote
 from mailcache.services.ingest_expunge import remove_messages, remove_other_uidvalidities
+from mailcache.services.relink_contents import leftovers_of, relink_by_contents
 from sync import guards, planner
 from sync.models import Checkpoint
 from sync.services.checkpoints import confirm_deletion, first_sight
@@ -32,7 +33,7 @@ class Removal:
         from another numbering may be one that the upstream left out: it stays. Returns the UIDs of a mass deletion
         that is held back.
         """
-        leftovers = self._other_numberings() if complete else []
+        leftovers = self._other_numberings() if complete and self._is_renumbered() else []
         uids = [*gone, *leftovers]
         if self._is_held_back(uids, held):
             return uids
@@ -70,6 +71,20 @@ class Removal:
         confirm_deletion(fence=self._work.fence, before=self._before)
         return False
 
-    def _other_numberings(self) -> list[int]:
+    def _is_renumbered(self) -> bool:
         rows = Remote.objects.filter(account_id=self._mailbox.account_id, mailbox_id=self._mailbox.pk)
-        return list(rows.exclude(uidvalidity=self._state.uidvalidity).values_list("uid", flat=True))
+        return rows.exclude(uidvalidity=self._state.uidvalidity).exists()
+
+    def _other_numberings(self) -> list[int]:
+        relink_what_came(self._work, self._mailbox.pk, self._state.uidvalidity)
+        # Some may wait for bytes that this slice fetches.
+        self._work.renumbered[self._mailbox.pk] = self._state.uidvalidity
+        return leftovers_of(
+            account_id=self._mailbox.account_id, mailbox_id=self._mailbox.pk, uidvalidity=self._state.uidvalidity
+        )
+
+
+def relink_what_came(work: SliceWork, mailbox_id: int, uidvalidity: int) -> None:
+    """Have messages of an earlier numbering keep their UIDs where bytes have told which ones they are now."""
+    while relink_by_contents(fence=work.fence, mailbox_id=mailbox_id, uidvalidity=uidvalidity):
+        work.pause_point()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mailcache.identity import Traits, sample_matches
 from mailcache.mime.headers import first_values, parse_fields
@@ -24,7 +24,8 @@ _ITEMS = b"(INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)])"
 def find_renames(work: SliceWork, mailboxes: Sequence[Mailbox], listed: Sequence[ListedMailbox]) -> dict[int, bytes]:
     """Return the upstream's new names of mailboxes that LIST names differently than before.
 
-    Asks the upstream only where a mailbox is missing in the list and another one is new.
+    Asks the upstream only where a mailbox is missing in the list and another one is new, or where the list tells of one
+    the UIDVALIDITY of another.
     """
     here = [_here(mailbox) for mailbox in mailboxes]
     there = [_there(entry) for entry in listed]
@@ -44,7 +45,16 @@ def find_renames(work: SliceWork, mailboxes: Sequence[Mailbox], listed: Sequence
         for gone, found in renames.suspects(missing, told):
             if gone.mailbox_id not in renamed and _holds_the_same(work, gone, found):
                 renamed[gone.mailbox_id] = found.upstream_name
-    return renamed
+    return renamed | _exchanged(work, here, [entry for entry in there if entry.upstream_name in selectable], renamed)
+
+
+def _exchanged(
+    work: SliceWork, here: Sequence[Here], there: Sequence[There], renamed: Mapping[int, bytes]
+) -> dict[int, bytes]:
+    suspected = renames.exchanged(here, there, renamed)
+    pairs = [(gone, found) for gone, found in suspected if _holds_the_same(work, gone, found)]
+    kept = renames.without_owners_left(pairs, here, renamed)
+    return {gone.mailbox_id: found.upstream_name for gone, found in kept}
 
 
 def _here(mailbox: Mailbox) -> Here:

@@ -65,6 +65,40 @@ def suspects(missing: Sequence[Here], new: Sequence[There]) -> list[tuple[Here, 
     return [(gone[uidvalidity], found[uidvalidity]) for uidvalidity in gone if uidvalidity in found]
 
 
+def exchanged(here: Sequence[Here], there: Sequence[There], renamed: Mapping[int, bytes]) -> list[tuple[Here, There]]:
+    """Pair mailboxes with the names that others of ours had, by their UIDVALIDITY: a swap through a third name, say."""
+    known = _unique((mailbox.uidvalidity, mailbox) for mailbox in here)
+    listed = _unique((mailbox.uidvalidity, mailbox) for mailbox in there)
+    inbox = {mailbox.upstream_name for mailbox in here if mailbox.name == INBOX}
+    pairs = [(mailbox, listed[uidvalidity]) for uidvalidity, mailbox in known.items() if uidvalidity in listed]
+    suspected = [
+        (gone, found)
+        for gone, found in pairs
+        if found.upstream_name != gone.upstream_name
+        and not inbox & {gone.upstream_name, found.upstream_name}
+        and gone.mailbox_id not in renamed
+        and not (gone.object_id and found.object_id)
+    ]
+    return without_owners_left(suspected, here, renamed)
+
+
+def without_owners_left(
+    pairs: Sequence[tuple[Here, There]], here: Sequence[Here], renamed: Mapping[int, bytes]
+) -> list[tuple[Here, There]]:
+    """Leave out those whose new name is that of a mailbox which gets no other: it was deleted, and this one put there.
+
+    What was restored so goes on under the name that clients know.
+    """
+    owners = {mailbox.upstream_name: mailbox.mailbox_id for mailbox in here}
+    left = list(pairs)
+    while True:
+        moving = {gone.mailbox_id for gone, _ in left} | set(renamed)
+        kept = [(gone, found) for gone, found in left if owners.get(found.upstream_name, gone.mailbox_id) in moving]
+        if len(kept) == len(left):
+            return kept
+        left = kept
+
+
 def _unique(pairs: Iterable[tuple[_Key, _Value]]) -> dict[_Key, _Value]:
     told = [pair for pair in pairs if pair[0]]
     counts = Counter(key for key, _ in told)

@@ -21,15 +21,13 @@ from mailcache.services.wanted import GivenUp, give_up
 from mailcache.spool import spool_directory
 from sync import planner
 from sync.backoff import message_delay
-from sync.collecting import ITEMS, BodyCollector
+from sync.collecting import ITEMS, BodyCollector, others_than_meant
 from sync.database_calls import DatabaseCalls
 from sync.planner import Waiting
 from sync.profiles import Profile
-from sync.spool import FetchedBody
 from sync.storing import store_bodies
 from sync.upstream.aio import AsyncClient
 from sync.upstream.errors import CommandRefused, Severity
-from sync.verification import is_same_message
 
 # The first of several messages should not wait for the last.
 _BATCH_BYTES = 512 * 1024
@@ -165,20 +163,11 @@ def _is_open(client: AsyncClient, batch: WantedBatch) -> bool:
 def _store(fence: Fence, batch: WantedBatch, profile: Profile, collector: BodyCollector) -> set[int]:
     """Store the bodies that came and are what was asked for; returns their remotes."""
     found = collector.found()
-    headers = {} if profile.rewrites_bytes else _known_headers(fence, found)
-    good = [
-        body for body in found if body.remote_id not in headers or is_same_message(headers[body.remote_id], body.head)
-    ]
+    others = others_than_meant(fence.account_id, profile, found)
+    good = [body for body in found if body.remote_id not in others]
     collector.discard(besides=good)
     try:
         store_bodies(fence=fence, mailbox_id=batch.mailbox_id, bodies=good)
     except NoSuchMailbox:
         collector.discard()  # deleted meanwhile, and its wants with it
     return {body.remote_id for body in good}
-
-
-def _known_headers(fence: Fence, bodies: Sequence[FetchedBody]) -> dict[int, bytes]:
-    rows = Listing.objects.filter(
-        account_id=fence.account_id, remote_id__in=[body.remote_id for body in bodies], header__isnull=False
-    )
-    return {remote_id: bytes(header or b"") for remote_id, header in rows.values_list("remote_id", "header")}

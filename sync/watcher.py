@@ -21,9 +21,10 @@ from mailcache.services.leases import RENEW_SECONDS
 from mailcache.services.wanted import accounts_wanting
 from sync.connection import new_holder
 from sync.database_calls import DatabaseCalls
-from sync.fetching_wanted import enqueue_fetch
+from sync.fetching_wanted import enqueue_unanswered
 from sync.holder import Held, WatchLeases
 from sync.replay.returning import KNOCK_SECONDS, Returning
+from sync.services.watchers import show_life
 from sync.upstream.endpoint import Deadlines
 from sync.watch_account import AccountWatch
 from sync.watch_connections import WatchConnections
@@ -195,11 +196,13 @@ class Watcher:
         except TimeoutError:
             pass
         self._somebody_wants.clear()
-        for account_id, holder in (await self._database.call(accounts_wanting)).items():
-            if account_id in self._watched:
-                self._watched[account_id].watch.want()
-            elif holder is None:
-                await self._database.call(enqueue_fetch, account_id)
+        await self._database.call(show_life, holder=self.holder)
+        wanting = await self._database.call(accounts_wanting)
+        for account_id in wanting.keys() & self._watched.keys():
+            self._watched[account_id].watch.want()
+            del wanting[account_id]
+        if wanting:
+            await self._database.call(enqueue_unanswered, wanting)
 
     async def _watch_the_clock(self) -> None:
         """Notice that the machine slept, or was moved: its connections may be dead without knowing."""

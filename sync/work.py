@@ -62,6 +62,8 @@ class SliceWork:
     """Remotes that this slice has tried and set aside."""
     on_step: Callable[[], None] = _nothing
     """Called at each pause point: something was committed."""
+    renumbered: dict[int, int] = field(default_factory=dict)
+    """The UIDVALIDITY of mailboxes that were compared in this slice and know messages under another one."""
     statuses: dict[int, MailboxStatus] = field(default_factory=dict)
     """What the run's LIST told of mailboxes, by their ids, until they are compared."""
 

@@ -197,7 +197,11 @@ QUIRKS: dict[int, Row] = {
         "sync/test_mailbox_list.py::test_odd_names_come_through",
     ),
     19: ("sync/test_identity.py::test_a_move_is_a_move", "mailcache/test_moves.py::test_a_move_fetches_nothing"),
-    20: (_IN_STEP,),
+    20: (
+        _IN_STEP,
+        f"{_CLIENT}tls.py::test_a_server_that_knows_tls_1_2_at_most",
+        f"{_LISTENING}noop_keeps_alive_where_idle_does_not",
+    ),
     21: (_IN_STEP, f"{_CLIENT}capabilities.py::test_capabilities_are_those_after_login"),
     22: (
         _IN_STEP,
@@ -222,12 +226,13 @@ QUIRKS: dict[int, Row] = {
         _IN_STEP,
         f"{_PROFILES}id_comes_before_select",
         f"{_LISTENING}status_keeps_alive_where_noop_does_not",
+        f"{_LISTENING}a_mailbox_is_opened_where_status_tells_nothing",
     ),
     29: (f"{_LISTENING}idle_is_renewed_within_a_minute",),
     30: (f"{_LISTENING}a_mailbox_is_opened_again_where_noop_shows_nothing",),
     31: (_IN_STEP, "mailcache/mime/test_against_dovecot.py::test_envelope_body_and_bodystructure"),
     32: (f"{_ALWAYS}lines_are_short_and_sets_ascend_in_a_scattered_mailbox",),
-    33: (_IN_STEP,),
+    33: (_IN_STEP, f"{_LISTENING}done_is_answered_before_anything_else_is_sent"),
     34: (f"{_LISTENING}no_idle_lasts_longer_than_servers_may_be_expected_to_bear",),
     35: (
         "sync/test_namespaces.py::test_one_mailbox",

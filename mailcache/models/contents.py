@@ -99,6 +99,9 @@ class Content(models.Model):
                 fields=["account", "message_id"], name="content_message_id", condition=~models.Q(message_id="")
             ),
             models.Index(fields=["account", "emailid"], name="content_emailid", condition=~models.Q(emailid="")),
+            models.Index(
+                fields=["account", "internal_date"], name="content_without_id", condition=models.Q(message_id="")
+            ),
         ]
 
     def __str__(self) -> str:

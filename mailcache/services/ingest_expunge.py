@@ -10,10 +10,12 @@ from django.db import transaction
 
 from mailcache.flags import FlagSet
 from mailcache.journal import LockedMailbox, write_change
+from mailcache.models import BodyPolicy
 from mailcache.services import leases
 from mailcache.services.leases import Fence
 from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.overlay import let_go_of, show_followed
+from mailcache.services.relink_contents import LEFTOVERS
 from mailcache.services.rows import count_expunged, execute, fetch_all
 from mailcache.wire.number_set import NumberSet
 
@@ -21,12 +23,6 @@ _GONE = """
     SELECT id FROM mailcache_remote
     WHERE account_id = %(account)s AND mailbox_id = %(mailbox)s
       AND uidvalidity = %(uidvalidity)s AND uid = ANY(%(uids)s)
-"""
-
-_STALE = """
-    SELECT id FROM mailcache_remote
-    WHERE account_id = %(account)s AND mailbox_id = %(mailbox)s AND uidvalidity <> %(uidvalidity)s
-    ORDER BY id LIMIT %(limit)s
 """
 
 _OWN = """
@@ -78,9 +74,13 @@ def remove_messages(*, fence: Fence, mailbox_id: int, uidvalidity: int, uids: Co
 
 @transaction.atomic
 def remove_other_uidvalidities(*, fence: Fence, mailbox_id: int, uidvalidity: int, limit: int = 500) -> int:
-    """Remove at most ``limit`` messages known under an earlier UIDVALIDITY; returns how many went."""
+    """Remove at most ``limit`` messages known under an earlier UIDVALIDITY; returns how many went.
+
+    What a message whose bytes are under way may turn out to be stays (``relink_by_contents``).
+    """
     leases.check(fence)
-    return _remove(mailbox_id, _STALE, {"mailbox": mailbox_id, "uidvalidity": uidvalidity, "limit": limit})
+    where = {"mailbox": mailbox_id, "uidvalidity": uidvalidity, "limit": limit, "all_bodies": BodyPolicy.ALL.value}
+    return _remove(mailbox_id, LEFTOVERS, where)
 
 
 def remove_own_messages(*, mailbox_id: int, limit: int) -> int:
@@ -95,7 +95,7 @@ def _remove(mailbox_id: int, which: str, parameters: dict[str, Any]) -> int:
 def _remove_remotes(mailbox_id: int, which: str, parameters: dict[str, Any], locks: Locks) -> int:
     """Remove Remotes with their messages, in all mailboxes that show these."""
     account_id = locks[mailbox_id].account_id
-    remotes = [remote for (remote,) in fetch_all(which, {**parameters, "account": account_id})]
+    remotes = [remote for remote, *_ in fetch_all(which, {**parameters, "account": account_id})]
     if not remotes:
         return 0
     where = {"account": account_id, "remotes": remotes}

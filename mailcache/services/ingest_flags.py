@@ -20,7 +20,7 @@ _READ = """
     SELECT remote.id, remote.uid, remote.flags, remote.keywords,
            message.id, message.mailbox_id, message.uid, message.flags, message.keywords
     FROM mailcache_remote AS remote
-    JOIN mailcache_message AS message ON message.remote_id = remote.id AND message.account_id = remote.account_id
+    JOIN mailcache_message AS message ON message.remote_id = remote.id
     WHERE remote.account_id = %(account)s AND remote.mailbox_id = %(mailbox)s
       AND remote.uidvalidity = %(uidvalidity)s AND remote.uid = ANY(%(uids)s)
 """

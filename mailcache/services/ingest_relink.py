@@ -8,7 +8,8 @@ from typing import Any
 from django.db import transaction
 
 from mailcache.flags import FlagSet
-from mailcache.identity import Traits, pair
+from mailcache.identity import Traits, emailid_of, pair
+from mailcache.models import MutationState
 from mailcache.services import leases
 from mailcache.services.ingest_flags import apply_upstream_flags
 from mailcache.services.leases import Fence
@@ -28,18 +29,71 @@ _KNOWN = """
       AND uidvalidity = %(uidvalidity)s AND uid = ANY(%(uids)s)
 """
 
+# Three ways to those that may be meant, none of which reads the whole mailbox for each chunk: what the bytes tell, what
+# is known of those not fetched yet, and what clients have moved or deleted here while the upstream still has it.
+# LATERAL with LIMIT or OFFSET: looked up row by row, also where statistics know no account that is new.
 _STALE = """
-    SELECT remote.id, COALESCE(content.upstream_size, message.size), message.internal_date, remote.upstream_id,
+    WITH content AS MATERIALIZED (
+        SELECT id FROM mailcache_content
+        WHERE account_id = %(account)s AND message_id = ANY(%(message_ids)s) AND message_id <> ''
+        UNION
+        SELECT id FROM mailcache_content
+        WHERE account_id = %(account)s AND emailid = ANY(%(emailids)s) AND emailid <> ''
+        UNION
+        SELECT id FROM mailcache_content
+        WHERE account_id = %(account)s AND internal_date = ANY(%(dates)s) AND message_id = ''
+    ), candidate AS MATERIALIZED (
+        SELECT message.remote_id
+        FROM content, LATERAL (
+            SELECT remote_id FROM mailcache_message WHERE content_id = content.id AND remote_id IS NOT NULL OFFSET 0
+        ) AS message
+        UNION
+        SELECT remote_id FROM mailcache_listing
+        WHERE account_id = %(account)s AND mailbox_id = %(mailbox)s
+          AND message_id = ANY(%(message_ids)s) AND message_id <> ''
+        UNION
+        SELECT listing.remote_id
+        FROM mailcache_listing AS listing, LATERAL (
+            SELECT internal_date FROM mailcache_message WHERE remote_id = listing.remote_id LIMIT 1
+        ) AS message, LATERAL (
+            SELECT upstream_id FROM mailcache_remote
+            WHERE id = listing.remote_id AND uidvalidity <> %(uidvalidity)s LIMIT 1
+        ) AS remote
+        WHERE listing.account_id = %(account)s AND listing.mailbox_id = %(mailbox)s
+          AND (listing.message_id = '' OR %(upstream_ids)s::text[] <> '{}')
+          AND (message.internal_date = ANY(%(dates)s) OR remote.upstream_id = ANY(%(upstream_ids)s))
+        UNION
+        SELECT remote_id FROM mailcache_mutation
+        WHERE account_id = %(account)s AND mailbox_id = %(mailbox)s AND remote_id IS NOT NULL AND state <> %(settled)s
+    ), stale AS MATERIALIZED (
+        SELECT remote.*
+        FROM candidate, LATERAL (
+            SELECT id, uid, upstream_id, mailbox_id FROM mailcache_remote
+            WHERE id = candidate.remote_id AND account_id = %(account)s AND mailbox_id = %(mailbox)s
+              AND uidvalidity <> %(uidvalidity)s
+            LIMIT 1
+        ) AS remote
+    )
+    SELECT stale.id, COALESCE(content.upstream_size, known.size), known.internal_date, stale.upstream_id,
            COALESCE(content.message_id, NULLIF(listing.message_id, ''))
-    FROM mailcache_remote AS remote
-    JOIN mailcache_message AS message ON message.remote_id = remote.id AND message.mailbox_id = remote.mailbox_id
-    LEFT JOIN mailcache_content AS content ON content.id = message.content_id
-    LEFT JOIN mailcache_listing AS listing ON listing.remote_id = remote.id AND listing.account_id = remote.account_id
-    WHERE remote.account_id = %(account)s AND remote.mailbox_id = %(mailbox)s
-      AND remote.uidvalidity <> %(uidvalidity)s
-      AND (message.internal_date = ANY(%(dates)s) OR remote.upstream_id = ANY(%(upstream_ids)s)
-           OR COALESCE(content.message_id, listing.message_id) = ANY(%(message_ids)s))
-    ORDER BY remote.uid, remote.id
+    FROM stale
+    CROSS JOIN LATERAL (
+        SELECT size, internal_date, content_id FROM (
+            SELECT size, internal_date, content_id, mailbox_id <> stale.mailbox_id AS elsewhere
+            FROM mailcache_message WHERE remote_id = stale.id
+            UNION ALL
+            SELECT (arguments->>'size')::bigint, (arguments->>'internal_date')::timestamptz, content_id, true
+            FROM mailcache_mutation WHERE remote_id = stale.id AND arguments ? 'internal_date'
+        ) AS either
+        ORDER BY elsewhere LIMIT 1
+    ) AS known
+    LEFT JOIN LATERAL (
+        SELECT upstream_size, message_id FROM mailcache_content WHERE id = known.content_id LIMIT 1
+    ) AS content ON true
+    LEFT JOIN LATERAL (
+        SELECT message_id FROM mailcache_listing WHERE account_id = %(account)s AND remote_id = stale.id LIMIT 1
+    ) AS listing ON true
+    ORDER BY stale.uid, stale.id
 """
 
 _RENUMBER = """
@@ -98,7 +152,9 @@ def _find(where: dict[str, Any], new: Mapping[int, Traits]) -> dict[int, int]:
         "dates": [traits.internal_date for traits in new.values()],
         "upstream_ids": [traits.upstream_id for traits in new.values() if traits.upstream_id],
         "message_ids": [traits.message_id for traits in new.values() if traits.message_id],
+        "settled": MutationState.SETTLED.value,
     }
+    parameters["emailids"] = [emailid_of(upstream_id) for upstream_id in parameters["upstream_ids"]]
     stale = fetch_all(_STALE, parameters)
     uids = list(new)
     pairs = pair(list(new.values()), [Traits(*row[1:]) for row in stale])

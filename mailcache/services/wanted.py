@@ -1,8 +1,9 @@
 """Bytes that a client waits for and that are not here yet (design section 4).
 
 A want is a mark on the message's ``Listing``. Who takes it up is decided by the account's WATCH lease: its holder
-answers for the account's wants; where nobody holds it, a task takes the lease and answers. A want that is fulfilled
-goes with its ``Listing``; one that cannot be is given up: the mark goes, the reason and the time of the next try stay.
+answers for the account's wants; where nobody holds it, or a watcher that died, a task takes the lease and answers. A
+want that is fulfilled goes with its ``Listing``; one that cannot be is given up: the mark goes, the reason and the time
+of the next try stay.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def test_a_killed_worker_is_replaced_without_help(
     system.start("beat")
     start_worker(system, control)
     victim = Victim(system, dovecot, corpus)
-    _crash(system, control, victim, CrashPoint("sync/body_store.py:_store_small", 2, after=True))
+    _crash(system, control, victim, CrashPoint("sync/storing.py:_store_small", 2, after=True))
     began = time.monotonic()
     start_worker(system, control)
     system.wait_in_step(victim.address, timeout=150)

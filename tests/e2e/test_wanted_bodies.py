@@ -156,6 +156,22 @@ def test_without_a_watcher_a_task_fetches(
 
 
 @pytest.mark.usefixtures("upstream")
+def test_a_watcher_that_was_killed_keeps_nobody_waiting(
+    system: System, proxy: RecordingProxy, upstream_user: str
+) -> None:
+    """Its lease lasts half a minute, which is longer than this client waits."""
+    address = _start(system, upstream_user, proxy.port, "worker", "beat", "watch")
+    idle = _idling(system, proxy)
+    system.kill("watch")
+    # As if it had been renewed just now.
+    system.query("UPDATE mailcache_lease SET expires_at = clock_timestamp() + interval '30 s' WHERE kind = 'watch'")
+    with _opened(system, address) as client:
+        (answer,) = client.run(b"FETCH 3 (BODY.PEEK[])")
+        assert answer.endswith(_body(3) + b")")
+    assert proxy.fetched_bodies()[-1].connection != idle.connection
+
+
+@pytest.mark.usefixtures("upstream")
 def test_while_the_upstream_is_away_the_answer_is_unavailable(
     system: System, proxy: RecordingProxy, upstream_user: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import select
 import socket
 import ssl
 import threading
@@ -104,6 +105,11 @@ class ScriptedImap:
         command: bytes = self._current.command
         return command
 
+    def more_comes(self, seconds: float) -> bool:
+        """Tell whether the client sends more without waiting for the answer to its command."""
+        conversation: _Conversation = self._current.conversation
+        return conversation.more_comes(seconds)
+
     def say(self, data: bytes) -> None:
         """Send something to the client that came last, out of turn."""
         with contextlib.suppress(OSError):
@@ -146,6 +152,7 @@ class ScriptedImap:
             name = " ".join(words[:2]) if words[0] == "UID" else words[0]
         self.commands.append(command)
         self._current.command = command
+        self._current.conversation = conversation
         return conversation.perform(self._next_answer(name), name.encode())
 
     def _next_answer(self, name: str) -> Answer:
@@ -185,6 +192,9 @@ class _Conversation:
                 self._end(step)
                 return False
         return True
+
+    def more_comes(self, seconds: float) -> bool:
+        return bool(self._buffer) or bool(select.select([self._connection], [], [], seconds)[0])
 
     def read_command(self) -> bytes | None:
         """Return a command without its CRLF, literals inside; None when the client is gone."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -11,7 +13,7 @@ from mailcache.flags import FlagSet
 from mailcache.journal import lock_mailbox, write_change
 from mailcache.mime.parsed import parse_header
 from mailcache.models import Listing, Mailbox, Message, Remote
-from mailcache.services.body_links import Body, link_bodies
+from mailcache.services.body_links import _WAITING, Body, link_bodies
 from mailcache.services.ingest_bodies import expected_message_ids
 from mailcache.services.ingest_headers import HeaderRow, add_headers
 from mailcache.services.ingest_list import delete_mailbox_rows
@@ -124,3 +126,28 @@ class TestExpectedMessageIds:
         add_headers(fence=fence, rows=[HeaderRow(remote, b"Subject: x\r\n\r\n", parse_header(b"Subject: x\r\n\r\n"))])
 
         assert expected_message_ids(fence.account_id, [remote]) == {remote: "<a@x>"}
+
+
+def test_a_batch_reads_its_own_rows_whatever_the_statistics_say(fence: Fence) -> None:
+    """A new account in a database whose statistics know none: its messages are not all read for each batch."""
+    older = make_fence(make_account())
+    rows = [skeleton_row(uid) for uid in range(1, 3001)]
+    add_skeleton(older, make_mailboxes(older)[0], rows)
+    Listing.objects.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE mailcache_message, mailcache_remote, mailcache_listing")
+        add_skeleton(fence, make_mailboxes(fence)[0], rows)
+        newest = Remote.objects.filter(account_id=fence.account_id, uid__lte=50)
+        remotes = list(newest.values_list("pk", flat=True))
+        cursor.execute(
+            "EXPLAIN (ANALYZE, FORMAT JSON, TIMING off) " + _WAITING, {"account": fence.account_id, "remotes": remotes}
+        )
+        ((plan,),) = cursor.fetchall()
+    assert _rows_read(plan[0]["Plan"]) <= 4 * len(remotes), plan
+
+
+def _rows_read(node: dict[str, Any]) -> int:
+    """Return how many rows the scans of a plan read, those included that they threw away."""
+    scanned = node["Actual Rows"] + node.get("Rows Removed by Filter", 0) if "Relation Name" in node else 0
+    below = sum(_rows_read(each) for each in node.get("Plans", ()))
+    return int(scanned * node["Actual Loops"]) + below

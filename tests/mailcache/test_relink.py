@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,12 +12,15 @@ from hypothesis import strategies as st
 
 from mailcache.flags import FlagSet
 from mailcache.mime.parsed import parse_header
-from mailcache.models import Change, Content, Listing, Mailbox, Message, Remote
+from mailcache.models import Account, BodyPolicy, Change, Listing, Mailbox, Message, Mutation, Remote
+from mailcache.services.expunge import expunge_messages
 from mailcache.services.flags import store_flags
 from mailcache.services.ingest_expunge import remove_other_uidvalidities
 from mailcache.services.ingest_headers import HeaderRow, add_headers
 from mailcache.services.ingest_skeleton import SkeletonRow, add_messages
 from mailcache.services.leases import Fence
+from mailcache.services.relink_contents import relink_by_contents
+from mailcache.services.transfer import move_messages
 from mailcache.wire.number_set import NumberSet
 from tests.builders import (
     UIDVALIDITY,
@@ -199,29 +203,110 @@ class TestOtherIdentities:
 
         assert bytes_of(inbox) == bodies
 
-    def test_what_cannot_be_told_apart_is_fetched_again_and_kept_once(self, fence: Fence, inbox: Mailbox) -> None:
-        """Two messages without Message-ID, equal in size and date, of which one is gone: which one, nobody can tell.
-
-        A guess might show one's bytes as the other's. Both are removed, the one that is left appears as new, and its
-        bytes are here already when they have been fetched: nothing is lost and nothing doubled, at the price of a
-        download. So rare a case is not worth stale messages that wait for a hash.
-        """
-        bodies = {1: b"Subject: a\r\n\r\nfirst\r\n", 2: b"Subject: b\r\n\r\nother\r\n"}
-        mirror(fence, inbox, bodies)
-
-        assert renumber(fence, inbox, [row_of(1, bodies[2])]) == 2
-        added = add_bodies(fence, inbox, {1: bodies[2]})
-
-        assert (added.stored, added.duplicate) == (0, 1)
-        assert bytes_of(inbox) == {3: bodies[2]}
-        assert Content.objects.count() == 2
-        check_consistency(inbox)
-
     def test_a_message_without_message_id_is_none_that_has_one(self, fence: Fence, inbox: Mailbox) -> None:
         body = message_bytes()
         mirror(fence, inbox, {1: body})
 
         assert renumber(fence, inbox, [skeleton_row(1, size=len(body))]) == 1
+
+
+class TestByTheBytes:
+    """Messages without Message-ID that size and date do not tell apart: their SHA-256 does, when it is known."""
+
+    bodies: ClassVar = {1: b"Subject: a\r\n\r\nfirst\r\n", 2: b"Subject: b\r\n\r\nother\r\n"}
+
+    def test_one_of_two_alike_is_gone(self, fence: Fence, inbox: Mailbox) -> None:
+        mirror(fence, inbox, self.bodies)
+
+        assert renumber(fence, inbox, [row_of(9, self.bodies[2], "\\Flagged")]) == 0
+        assert bytes_of(inbox) == {**self.bodies, 9: None}
+        added = add_bodies(fence, inbox, {9: self.bodies[2]})
+        assert relink_by_contents(fence=fence, mailbox_id=inbox.pk, uidvalidity=NEW) == 1
+        assert remove_other_uidvalidities(fence=fence, mailbox_id=inbox.pk, uidvalidity=NEW) == 1
+
+        assert (added.stored, added.duplicate) == (0, 1)
+        assert bytes_of(inbox) == {2: self.bodies[2]}
+        assert upstream_uids(inbox, NEW) == {2: 9}
+        assert flags_of(inbox, 2) == FlagSet.parse(["\\Flagged"])
+        check_consistency(inbox)
+
+    def test_what_clients_did_to_either_is_kept(self, fence: Fence, inbox: Mailbox) -> None:
+        mirror(fence, inbox, self.bodies)
+        renumber(fence, inbox, [row_of(9, self.bodies[2])])
+        for uid, flag in ((2, "\\Answered"), (9, "\\Seen")):
+            one = NumberSet.from_numbers([uid])
+            store_flags(user_id=inbox.account.user_id, mailbox_id=inbox.pk, uids=one, store=adding(flag))
+        add_bodies(fence, inbox, {9: self.bodies[2]})
+
+        relink_by_contents(fence=fence, mailbox_id=inbox.pk, uidvalidity=NEW)
+
+        assert flags_of(inbox, 2) == FlagSet.parse(["\\Answered", "\\Seen"])
+        mutations = Mutation.objects.values_list("message__uid", "remote__uid", "remote__uidvalidity")
+        assert list(mutations) == [(2, 9, NEW)] * 2
+        check_consistency(inbox)
+
+    def test_another_message_is_none(self, fence: Fence, inbox: Mailbox) -> None:
+        mirror(fence, inbox, self.bodies)
+        third = b"Subject: c\r\n\r\nthird\r\n"
+        renumber(fence, inbox, [row_of(9, third)])
+        add_bodies(fence, inbox, {9: third})
+
+        assert relink_by_contents(fence=fence, mailbox_id=inbox.pk, uidvalidity=NEW) == 0
+        assert remove_other_uidvalidities(fence=fence, mailbox_id=inbox.pk, uidvalidity=NEW) == 2
+        assert bytes_of(inbox) == {9: third}
+        check_consistency(inbox)
+
+    def test_equal_messages_stay_as_many_as_they_are(self, fence: Fence, inbox: Mailbox) -> None:
+        copies = dict.fromkeys((1, 2, 3), self.bodies[1])
+        mirror(fence, inbox, copies)
+        renumber(fence, inbox, [row_of(8, self.bodies[1]), row_of(9, self.bodies[1])])
+        add_bodies(fence, inbox, dict.fromkeys((8, 9), self.bodies[1]))
+
+        assert relink_by_contents(fence=fence, mailbox_id=inbox.pk, uidvalidity=NEW) == 2
+        assert remove_other_uidvalidities(fence=fence, mailbox_id=inbox.pk, uidvalidity=NEW) == 1
+        assert upstream_uids(inbox, NEW) == {1: 8, 2: 9}
+        check_consistency(inbox)
+
+    def test_nobody_waits_for_bytes_that_do_not_come(self, fence: Fence, inbox: Mailbox) -> None:
+        Account.objects.update(body_policy=BodyPolicy.ON_DEMAND)
+        mirror(fence, inbox, self.bodies)
+        assert renumber(fence, inbox, [row_of(9, self.bodies[2])]) == 2
+
+
+class TestGoneHere:
+    """What clients moved or deleted, and the upstream still has, is known again too: it must not come back as new."""
+
+    @pytest.mark.parametrize("with_bytes", [True, False])
+    def test_moved(self, fence: Fence, with_bytes: bool) -> None:
+        inbox, archive = make_mailboxes(fence, "INBOX", "Archive")
+        bodies = {1: message_bytes("one"), 2: message_bytes("two")}
+        add_skeleton(fence, inbox, [row_of(uid, body) for uid, body in bodies.items()])
+        if with_bytes:
+            add_bodies(fence, inbox, bodies)
+        user_id = inbox.account.user_id
+        moved = NumberSet.from_numbers([1])
+        move_messages(user_id=user_id, mailbox_id=inbox.pk, target_id=archive.pk, uids=moved)
+
+        assert renumber(fence, inbox, [row_of(5, bodies[1]), row_of(6, bodies[2])]) == 0
+
+        assert (uids_of(inbox), len(uids_of(archive))) == ([2], 1)
+        remote = Mutation.objects.get().remote
+        assert remote is not None
+        assert (remote.uidvalidity, remote.uid) == (NEW, 5)
+
+    def test_expunged(self, fence: Fence, inbox: Mailbox) -> None:
+        bodies = {1: message_bytes("one"), 2: b"Subject: without Message-ID\r\n\r\ntwo\r\n"}
+        mirror(fence, inbox, bodies)
+        user_id = inbox.account.user_id
+        everything = NumberSet.from_numbers([1, 2])
+        store_flags(user_id=user_id, mailbox_id=inbox.pk, uids=everything, store=adding("\\Deleted"))
+        expunge_messages(user_id=user_id, mailbox_id=inbox.pk)
+
+        assert renumber(fence, inbox, [row_of(5, bodies[1]), row_of(6, bodies[2])]) == 0
+
+        assert uids_of(inbox) == []
+        remotes = [mutation.remote for mutation in Mutation.objects.order_by("remote__uid")]
+        assert [(remote.uidvalidity, remote.uid) for remote in remotes if remote] == [(NEW, 5), (NEW, 6)]
 
 
 class TestFlags:

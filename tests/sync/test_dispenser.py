@@ -119,3 +119,13 @@ def test_who_waits_is_sent_home_when_the_listing_is_complete(fence: Fence, mailb
     dispenser = dispenser_of(fence, [])
     dispenser.complete()
     assert dispenser.take(200, wait=True) is None
+
+
+def test_a_mailbox_that_is_being_compared_for_the_first_time_is_opened_under_its_numbers(
+    fence: Fence, mailboxes: list[Mailbox]
+) -> None:
+    """Another thread commits messages and their numbering before it says so here."""
+    assert mailboxes[0].upstream_uidvalidity is None
+    batch = dispenser_of(fence, mailboxes).take(200, wait=False)
+    assert batch is not None
+    assert batch.uidvalidity == UIDVALIDITY

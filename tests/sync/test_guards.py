@@ -112,6 +112,19 @@ class TestRenumbered:
         assert set(bodies(account)) == set(server.messages.values())
         assert list(Message.objects.order_by("uid").values_list("uid", flat=True)) == [1, 3, 4, 5]
 
+    def test_the_bytes_tell_what_nothing_else_tells(self, upstream: Upstream) -> None:
+        """Two without Message-ID, alike in size and date, of which one is left: it keeps its UID."""
+        server, account = upstream(3)
+        alike = {uid: b"Message-ID:\r\nSubject: %d\r\n\r\nbody\r\n" % uid for uid in (1, 2)}
+        server.messages |= alike
+        synced(account)
+        server.uidvalidity = 8
+        server.messages = {1: alike[2], 2: server.messages[3]}
+        synced(account)
+        synced(account)
+        assert bodies(account) == [alike[2], server.messages[2]]
+        assert list(Message.objects.order_by("uid").values_list("uid", flat=True)) == [2, 3]
+
     def test_uids_of_the_old_numbering_are_never_fetched_under_the_new_one(self, upstream: Upstream) -> None:
         server, account = upstream(4)
         server.without_body = {1}

@@ -115,15 +115,18 @@ class TestFairness:
 
 
 class TestLateSlices:
-    def test_a_command_that_still_brings_messages_is_cut_between_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("lane", list(Lane))
+    def test_a_command_that_still_brings_messages_is_cut_between_two(
+        self, monkeypatch: pytest.MonkeyPatch, lane: Lane
+    ) -> None:
         """What came is kept, the next slice goes on behind it."""
         monkeypatch.setattr("sync.account_run._CUT_AFTER", -30.0)
         with SeveralConnections(40) as server:
             account = make_account(port=server.port)
-            assert run_slice(account.pk, full=True, lane=Lane.FAST) is SliceEnd.MORE
+            assert run_slice(account.pk, full=True, lane=lane) is SliceEnd.MORE
             assert Message.objects.filter(content__isnull=False).count() == 1
             monkeypatch.setattr("sync.account_run._CUT_AFTER", 5.0)
-            assert run_slice(account.pk, lane=Lane.FAST) is SliceEnd.DONE
+            assert run_slice(account.pk, lane=lane) is SliceEnd.DONE
             assert [data for data, _ in mirrored(account)["INBOX"]] == list(server.messages.values())
             assert len(SyncRun.objects.all()) == 1
 

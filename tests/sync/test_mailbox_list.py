@@ -119,9 +119,10 @@ class TestRenames:
             # Of each that is new: what its UIDVALIDITY is; of the suspects: ten messages in one command.
             assert len([command for command in server.asked(b"UID FETCH") if b"RFC822.SIZE" in command]) == 2
 
-    def test_two_swap_their_names(self, start: Start) -> None:
+    @pytest.mark.parametrize("ids", [("1", "2"), ("", "")], ids=["by id", "by uidvalidity and content"])
+    def test_two_swap_their_names(self, start: Start, ids: tuple[str, str]) -> None:
         server, account = start(capabilities=LIST_STATUS)
-        server.folders |= {b"One": folder(2, 2, object_id="1"), b"Two": folder(3, 2, object_id="2")}
+        server.folders |= {b"One": folder(2, 2, object_id=ids[0]), b"Two": folder(3, 2, object_id=ids[1])}
         sync(account)
         before = messages()
         server.folders[b"One"], server.folders[b"Two"] = server.folders[b"Two"], server.folders[b"One"]
@@ -132,6 +133,17 @@ class TestRenames:
         swapped = {"One": "Two", "Two": "One"}
         assert messages() == {pk: swapped[name] for pk, name in before.items()}
         assert server.bodies_asked() == []
+
+    def test_two_that_were_numbered_anew_have_not_swapped(self, start: Start) -> None:
+        server, account = start(capabilities=LIST_STATUS)
+        server.folders |= {b"One": folder(2, 2), b"Two": folder(3, 2)}
+        sync(account)
+        before = messages()
+        server.folders[b"One"].uidvalidity, server.folders[b"Two"].uidvalidity = 3, 2
+
+        assert sync(account) is SliceEnd.DONE
+
+        assert messages() == before
 
     def test_equal_numbers_alone_are_no_proof(self, start: Start) -> None:
         """Some servers number all mailboxes alike, or use the second of creation."""

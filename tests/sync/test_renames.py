@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sync.renames import Here, There, by_object_id, suspects, unexplained
+from sync.renames import Here, There, by_object_id, exchanged, suspects, unexplained
 
 
 def here(number: int, name: str, object_id: str = "", uidvalidity: int | None = None) -> Here:
@@ -50,3 +50,26 @@ def test_suspects_have_a_uidvalidity_of_their_own() -> None:
     new = [there("X", uidvalidity=5), there("Y", uidvalidity=6), there("Z")]
 
     assert [(gone.name, found.upstream_name) for gone, found in suspects(missing, new)] == [("A", b"X")]
+
+
+def test_names_that_were_exchanged() -> None:
+    mailboxes = [here(1, "A", uidvalidity=5), here(2, "B", uidvalidity=6), here(3, "C", uidvalidity=7)]
+    swapped = [there("A", uidvalidity=6), there("B", uidvalidity=5), there("C", uidvalidity=7)]
+    found = [(gone.name, found.upstream_name) for gone, found in exchanged(mailboxes, swapped, {})]
+    assert found == [("A", b"B"), ("B", b"A")]
+    assert exchanged(mailboxes, swapped, {1: b"B", 2: b"A"}) == []
+    assert exchanged(mailboxes, [there("A"), there("B", uidvalidity=9), there("C", uidvalidity=7)], {}) == []
+    # Numbers that several have tell nothing.
+    assert exchanged(mailboxes, [there("A", uidvalidity=6), there("B", uidvalidity=6)], {}) == []
+
+
+def test_names_that_went_round() -> None:
+    mailboxes = [here(1, "A", uidvalidity=5), here(2, "B", uidvalidity=6)]
+    pairs = exchanged(mailboxes, [there("B", uidvalidity=5), there("C", uidvalidity=6)], {})
+    assert [(gone.name, found.upstream_name) for gone, found in pairs] == [("A", b"B"), ("B", b"C")]
+
+
+def test_what_was_put_in_the_place_of_a_mailbox_that_is_gone() -> None:
+    mailboxes = [here(1, "A", uidvalidity=5), here(2, "B", uidvalidity=6), here(3, "INBOX", uidvalidity=7)]
+    assert exchanged(mailboxes, [there("B", uidvalidity=5)], {}) == []
+    assert exchanged(mailboxes, [there("A", uidvalidity=7), there("INBOX", uidvalidity=5)], {}) == []

@@ -12,12 +12,14 @@ from django.conf import settings
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from mailcache.errors import LeaseLost
 from mailcache.models import Account, AccountState, LeaseKind, Listing, Mailbox, Message
 from mailcache.services import leases
 from mailcache.services.wanted import want_bodies
 from sync import fetching_wanted
 from sync.fetching_wanted import enqueue_wanted, fetch_wanted
-from sync.models import ConnectionSlot, Purpose
+from sync.models import ConnectionSlot, Purpose, WatcherProcess
+from sync.services.watchers import beat_watcher, show_life
 from tests.builders import UIDVALIDITY, add_skeleton, make_account, make_fence, make_mailboxes, skeleton_row
 from tests.sync.one_mailbox import OneMailbox
 from tests.sync.watching import watching
@@ -142,6 +144,34 @@ def test_the_sweep_sends_a_task_where_nobody_answers(account: Account, sent: lis
     assert leases.acquire(account_id=account.pk, kind=LeaseKind.WATCH, holder="a watcher") is not None
     assert enqueue_wanted() == 0
     assert sent == [(account.pk, "urgent"), (account.pk, "bulk")]
+
+
+def test_the_lease_of_a_watcher_that_died_keeps_nobody_waiting(
+    account: Account, upstream: OneMailbox, sent: list[tuple[int, str]]
+) -> None:
+    for holder in ("alive", "dead"):
+        beat_watcher(holder=holder)
+    fence = leases.acquire(account_id=account.pk, kind=LeaseKind.WATCH, holder="dead")
+    assert fence is not None
+    want(account, 1)
+    assert enqueue_wanted() == 0
+    WatcherProcess.objects.filter(holder="dead").update(seen_at=timezone.now() - timedelta(seconds=4))
+    show_life(holder="alive")
+    assert enqueue_wanted() == 1
+    assert fetch_wanted(account.pk)
+    assert here() == {1}
+    with pytest.raises(LeaseLost):
+        leases.renew(fence)
+
+
+def test_the_lease_of_a_watcher_that_is_alive_is_its_own(account: Account, sent: list[tuple[int, str]]) -> None:
+    assert leases.acquire(account_id=account.pk, kind=LeaseKind.WATCH, holder="alive") is not None
+    beat_watcher(holder="alive")
+    WatcherProcess.objects.update(seen_at=timezone.now() - timedelta(seconds=4))
+    show_life(holder="alive")
+    want(account, 1)
+    assert enqueue_wanted() == 0
+    assert sent == []
 
 
 def test_without_a_broker_the_next_sweep_tries_again(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,8 @@ def wait(session: Session) -> Steps[list[IdleEvent] | None]:
             _take_frames(session)
         elif session.idle_tag is not None:
             yield from session.end_idle()
+            if session.profile.noop_between_idles:
+                yield from session.command("NOOP")
         else:
             yield from session.command("NOOP")
     return take_pending(session)

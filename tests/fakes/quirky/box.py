@@ -67,4 +67,6 @@ class Connection:
     exists: int = 0
     """What it was told last."""
     noops: int = 0
+    idled: int = 0
+    """How often it idled since its last NOOP."""
     throttled_at: float = 0.0

@@ -28,6 +28,8 @@ class Quirk(Enum):
     """Whoever sends a line of more than 8,000 bytes is hung up on."""
     PARTIAL_20 = auto()
     """A partial FETCH gives bytes of somewhere else."""
+    IDLE_NO_KEEPALIVE_20 = auto()
+    """A connection on which nothing but IDLE is used ends when the second one does."""
     CAPABILITY_REWRITTEN_21 = auto()
     """A proxy tells of extensions until the login, and with its OK, that the server does not have."""
     NOT_ENABLED_22 = auto()
@@ -64,6 +66,8 @@ class Quirk(Enum):
     """A set that does not ascend is BAD."""
     SEARCH_LIMITS_33 = auto()
     """SEARCH UNSEEN and SEARCH FLAGGED find nothing."""
+    DONE_ALONE_33 = auto()
+    """Whoever sends a command before DONE was answered is hung up on."""
     FEW_CONNECTIONS_36 = auto()
     """Two connections at a time, no more."""
     SHARED_ROOT_36 = auto()

@@ -19,6 +19,7 @@ SHOWN = 20
 """So many messages Yahoo shows to whoever counts them."""
 _OK = b"{tag} OK done\r\n"
 _HURRY_SECONDS = 0.03
+_AHEAD_SECONDS = 0.2
 _LONGEST_LINE = 8_000
 _WIDEST_RANGE = 2_000
 _DEAR_SIZES = 100
@@ -44,6 +45,7 @@ class QuirkyImap(ScriptedImap):
             "CAPABILITY": self._capability, "LOGIN": self._login, "ID": self._id, "ENABLE": self._enable,
             "NAMESPACE": self._namespace, "LIST": self._list, "STATUS": self._status, "SELECT": self._select,
             "EXAMINE": self._select, "UID SEARCH": self._search, "UID FETCH": self._fetch, "NOOP": self._noop,
+            "IDLE": self._idle, "DONE": self._done,
         }  # fmt: skip
 
     @property
@@ -215,8 +217,20 @@ class QuirkyImap(ScriptedImap):
 
     # In a mailbox
 
+    def _idle(self, _arguments: bytes) -> Answer:
+        return b"+ idling\r\n"
+
+    def _done(self, _arguments: bytes) -> Answer:
+        if self.has(Quirk.DONE_ALONE_33) and self.more_comes(_AHEAD_SECONDS):
+            return self._hang_up(b"what was that")
+        self._now.idled += 1
+        if self.has(Quirk.IDLE_NO_KEEPALIVE_20) and self._now.idled > 1:
+            return self._hang_up(b"you were idle too long")
+        return _OK
+
     def _noop(self, _arguments: bytes) -> Answer:
         self._now.noops += 1
+        self._now.idled = 0
         if self.has(Quirk.NOOP_NO_KEEPALIVE_28) and self._now.noops > 1:
             return self._hang_up(b"idle for too long")
         told, box = self._now.exists, self.mailboxes.get(self._now.name)

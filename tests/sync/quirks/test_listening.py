@@ -12,7 +12,7 @@ from sync.upstream.errors import UpstreamError
 from sync.upstream.protocol import idle
 from sync.upstream.protocol.requests import Deadline, Receive, Send
 from sync.upstream.protocol.session import Session
-from sync.upstream.values import IdleEvent
+from sync.upstream.values import FetchedMessage, IdleEvent
 from sync.watch_plan import UNKNOWN
 from tests.fakes.quirky.quirks import Quirk
 from tests.fakes.quirky.server import QuirkyImap
@@ -95,6 +95,48 @@ async def test_status_keeps_alive_where_noop_does_not(profile: str) -> None:
     with QuirkyImap(Quirk.ID_FIRST_28, Quirk.NOOP_NO_KEEPALIVE_28, offered=b"IMAP4rev1 ID IDLE") as server:
         assert len(await looks(server, BY_NAME[profile])) == 1
         assert server.hung_up == []
+
+
+@needs_profile("coremail")
+async def test_a_mailbox_is_opened_where_status_tells_nothing(profile: str) -> None:
+    """Quirk 28: STATUS with an empty list."""
+    quirks = Quirk.ID_FIRST_28, Quirk.EMPTY_STATUS_28, Quirk.NOOP_NO_KEEPALIVE_28
+    with QuirkyImap(*quirks, offered=b"IMAP4rev1 ID IDLE") as server:
+        assert len(await looks(server, BY_NAME[profile])) == 1
+        assert server.hung_up == []
+
+
+@needs_profile("office365")
+async def test_noop_keeps_alive_where_idle_does_not(profile: str) -> None:
+    """Quirk 20."""
+    with QuirkyImap(Quirk.IDLE_NO_KEEPALIVE_20, offered=b"IMAP4rev1 IDLE NAMESPACE") as server:
+        endpoint, deadlines = Endpoint("127.0.0.1", server.port, "plain"), Deadlines(idle=0.02)
+        credentials = Credentials("login", "a", "b")
+        async with await AsyncClient.connect(endpoint, credentials, deadlines, profile=BY_NAME[profile]) as client:
+            await client.examine(b"INBOX")
+            with contextlib.suppress(UpstreamError):
+                while len(server.asked(b"DONE")) < _RENEWALS:
+                    async for _ in client.idle(seconds=0.05):
+                        pass
+        assert server.hung_up == []
+
+
+@needs_profile("wppl")
+async def test_done_is_answered_before_anything_else_is_sent(profile: str) -> None:
+    """Quirk 33: wanted bytes are fetched out of IDLE in one round trip, but not there."""
+    with QuirkyImap(Quirk.DONE_ALONE_33, offered=b"IMAP4rev1 IDLE") as server:
+        server.inbox.deliver(1)
+        came: list[FetchedMessage] = []
+        endpoint = Endpoint("127.0.0.1", server.port, "plain")
+        async with await AsyncClient.connect(
+            endpoint, Credentials("login", "a", "b"), profile=BY_NAME[profile]
+        ) as client:
+            await client.examine(b"INBOX")
+            async for _ in client.idle(seconds=0.01):
+                pass
+            with contextlib.suppress(UpstreamError):
+                await client.uid_fetch_at_once([1], b"(BODY.PEEK[])", on_message=came.append)
+        assert (server.hung_up, len(came)) == ([], 1)
 
 
 async def test_noop_shows_what_is_new_elsewhere() -> None:

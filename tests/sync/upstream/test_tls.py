@@ -69,6 +69,17 @@ def test_tls_with_a_plaintext_port_fails(connect: Connect, dovecot: Dovecot) -> 
         connect(Endpoint("localhost", dovecot.plain_port, "tls", dovecot.ca_file), CREDENTIALS, Deadlines())
 
 
+def test_a_server_that_knows_tls_1_2_at_most(
+    connect: Connect, server_tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Quirk 20."""
+    context, ca_file = server_tls
+    monkeypatch.setattr(context, "maximum_version", ssl.TLSVersion.TLSv1_2)
+    with ScriptedImap({"STARTTLS": (b"{tag} OK go\r\n", Action.TLS)}, greeting=OFFERED, tls=context) as server:
+        starttls(connect, server, ca_file)
+        assert b"LOGOUT" in server.commands
+
+
 def starttls(connect: Connect, server: ScriptedImap, ca_file: Path, deadlines: Deadlines = SHORT) -> None:
     """Connect to a scripted server by STARTTLS."""
     with connect(Endpoint("127.0.0.1", server.port, "starttls", ca_file), CREDENTIALS, deadlines):
