@@ -15,6 +15,7 @@ from mailcache.models.mailboxes import Mailbox, MailboxRole
 from mailcache.models.messages import Listing, Message, Remote
 from mailcache.models.mutations import (
     CREATORS,
+    LABEL_KINDS,
     MAILBOX_KINDS,
     UNSETTLED_STATES,
     Mutation,
@@ -27,6 +28,7 @@ from mailcache.models.users import AppPassword, User
 
 __all__ = [
     "CREATORS",
+    "LABEL_KINDS",
     "MAILBOX_KINDS",
     "OAUTH_METHODS",
     "UNSETTLED_STATES",

@@ -29,6 +29,7 @@ from sync.models import Purpose
 from sync.replay import turns
 from sync.replay.append import replay_append
 from sync.replay.expunge import replay_expunge
+from sync.replay.labels import replay_labels
 from sync.replay.lookup import look_up
 from sync.replay.mailboxes import replay_mailbox
 from sync.replay.plan import Kind, Step, plan_replay
@@ -65,6 +66,8 @@ _EXECUTORS: dict[Kind, Callable[[ReplayWork, Step], None]] = {
     Kind.COPY: replay_transfer,
     Kind.MOVE: replay_transfer,
     Kind.EXPUNGE: replay_expunge,
+    Kind.LABEL: replay_labels,
+    Kind.UNLABEL: replay_labels,
     **dict.fromkeys((Kind.CREATE, Kind.DELETE, Kind.RENAME, Kind.SUBSCRIBE, Kind.UNSUBSCRIBE), replay_mailbox),
 }
 
