@@ -46,7 +46,10 @@ def has_due(account_id: int, now: datetime) -> bool:
 def lost_transfers(account_id: int) -> list[int]:
     """Return changes, other than of flags, whose message a sync has removed, as it is gone upstream."""
     rows = Mutation.objects.replayable(account_id).filter(
-        kind__in=[MutationKind.COPY, MutationKind.MOVE, *LABEL_KINDS], state=MutationState.PENDING, remote=None, depends_on=None
+        kind__in=[MutationKind.COPY, MutationKind.MOVE, *LABEL_KINDS],
+        state=MutationState.PENDING,
+        remote=None,
+        depends_on=None,
     )
     return list(rows.order_by("pk").values_list("pk", flat=True))
 
