@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from imapped_site.units import age, decimal
 from mailcache.flags import FlagSet
-from mailcache.models import Account, Mutation, MutationState
+from mailcache.models import Account, Mutation, MutationKind, MutationState
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def describe(mutation: Mutation) -> str:
     removed = FlagSet.of(mutation.remove_flags, mutation.remove_keywords).render().decode()
     told = [f"{sign}({flags})" for sign, flags in (("+", added), ("-", removed)) if flags]
     if mutation.target is not None and mutation.target_id != mutation.mailbox_id:
-        told.append(f"to {mutation.target}")
+        told.append(f"{'from' if mutation.kind == MutationKind.UNLABEL else 'to'} {mutation.target}")
     if "to" in mutation.arguments:
         told.append(f"{mutation.arguments['from']} to {mutation.arguments['to']}")
     return " ".join(told) or "-"

@@ -22,7 +22,7 @@ from itertools import chain
 from mailcache.errors import NoTrash
 from mailcache.journal import LockedMailbox
 from mailcache.models import LABEL_KINDS, MailboxRole, MutationKind, MutationState
-from mailcache.services.label_places import Place, all_mail_of, mailbox_with_role, place_of
+from mailcache.services.label_places import DRAFT_LABEL, Place, all_mail_of, mailbox_with_role, place_of
 from mailcache.services.mailbox_locks import Locks
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
 from mailcache.services.recovered import forget_refused
@@ -68,7 +68,7 @@ def transfer_labelled(
 
 def remove_labelled(locks: Locks, source: LockedMailbox, gone: Sequence[SelectedMessage]) -> NumberSet:
     """Remove messages from a label mailbox, or from All Mail; raises ``NoTrash`` where there is no Trash."""
-    if source.role in (MailboxRole.ALL, MailboxRole.DRAFTS):
+    if place_of(source) is Place.ALL or source.label == DRAFT_LABEL:
         trash = mailbox_with_role(source.account_id, MailboxRole.TRASH)
         if trash is None:
             raise NoTrash("messages go from here to Trash, which is hidden from IMAP")

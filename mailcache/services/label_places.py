@@ -13,6 +13,8 @@ from mailcache.errors import NoSuchMailbox
 from mailcache.journal import LockedMailbox
 from mailcache.models import Mailbox, MailboxRole
 
+DRAFT_LABEL = "\\Draft"
+
 
 class Place(Enum):
     """What a mailbox is."""

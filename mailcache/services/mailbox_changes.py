@@ -94,13 +94,15 @@ def set_subscribed(*, user_id: int, mailbox_id: int, subscribed: bool) -> None:
 
 def _create(account: Account, name: str, role: MailboxRole) -> Mailbox:
     _check_free(account, name)
+    label = _label(account, name)
     mailbox = Mailbox.objects.create(
         account=account,
         name=name,
-        role=role,
+        # Gmail gives no special uses.
+        role=MailboxRole.NONE if label else role,
         uidvalidity=next_uidvalidity(account),
         upstream_name=None,
-        label=_label(account, name),
+        label=label,
     )
     _queue(mailbox, MutationKind.CREATE, {"name": name, "role": role.value})
     return mailbox

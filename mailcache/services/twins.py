@@ -6,7 +6,7 @@ They share a Remote, or the mutation that will make one.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mailcache.flags import FlagSet
 from mailcache.journal import CounterDelta, LockedMailbox, write_change
@@ -80,9 +80,9 @@ def read_twins(locked: LockedMailbox, messages: Sequence[SelectedMessage]) -> di
     return {message_id: found[key] for message_id, key in keys.items() if key in found}
 
 
-def _twin(row: Sequence[object], *, is_origin: bool) -> Twin:
+def _twin(row: Sequence[Any], *, is_origin: bool) -> Twin:
     message_id, mailbox_id, uid, flags, keywords, size = row
-    return Twin(message_id, mailbox_id, uid, FlagSet.of(flags, keywords), size, is_origin)  # type: ignore[arg-type]
+    return Twin(message_id, mailbox_id, uid, FlagSet.of(flags, keywords), size, is_origin)
 
 
 def join_twins(locks: Locks, remote_ids: Collection[int]) -> None:

@@ -30,7 +30,7 @@ _MOST_BYTES = 8 * 1024 * 1024
 _FILED_WITHIN = timedelta(minutes=15)
 _LOOK_AGAIN = timedelta(seconds=20)
 # Labels that no client gives or takes by STORE.
-_ONLY_THEMSELVES = (MailboxRole.DRAFTS, MailboxRole.SENT)
+_ONLY_THEMSELVES = ("\\Draft", "\\Sent")
 _PASSING = frozenset({"OVERQUOTA", "LIMIT", "THROTTLED", "UNAVAILABLE", "INUSE"})
 
 
@@ -56,7 +56,7 @@ def _append(
     if MailboxRole.SENT in (target.role, via and via.role) and work.upstream.profile.files_sent_mail:
         members = _without_filed(work, target, members, rows)
     # Whoever could say that a message is a draft, or was sent, is told by appending it where these are.
-    is_through = via is not None and via.role in _ONLY_THEMSELVES and via.upstream_name is not None
+    is_through = via is not None and via.label in _ONLY_THEMSELVES and via.upstream_name is not None
     for some in _by_bytes(members, rows):
         work.pause_point()
         _Batch(work, target, some, rows, via if is_through else None).run()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailcache.models import Account
-from tests.builders import make_account
+from tests.builders import make_account, message_bytes
 from tests.fakes.chaos_proxy import ChaosProxy
 from tests.fakes.gmail import PASSWORD, USER, FakeGmail
 from tests.sync.mirror import Messages, differences, mirrored
@@ -30,6 +30,13 @@ class GmailHands(LocalHands):
         self.gmail = gmail
         self.proxy = proxy
 
+    def started(self, *subjects: str, labels: tuple[str, ...] = ("\\Inbox",)) -> list[int]:
+        """Let messages arrive, and bring the mirror in step."""
+        ids = [self.gmail.account.deliver(message_bytes(subject), labels) for subject in subjects]
+        self.sync()
+        self.gmail.forget()
+        return ids
+
     def here(self) -> Messages:
         """Return what clients see, without mailboxes that hold no messages."""
         return {name: rows for name, rows in mirrored(self.account).items() if name != "[Gmail]"}
@@ -51,7 +58,6 @@ class GmailHands(LocalHands):
         """Fail unless both sides show the same, now and when a sync has read everything again."""
         assert self.unsettled() == []
         assert differences(self.here(), self.there()) == []
-        self.sync()
         self.sync()
         assert differences(self.here(), self.there()) == []
 

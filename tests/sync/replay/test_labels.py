@@ -2,53 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from django.db import connections
 
 from mailcache.errors import InvalidValue
 from mailcache.flags import StoreMode
-from mailcache.models import Mailbox, Message, Mutation, Remote
+from mailcache.models import Mailbox, Mutation, Remote
 from mailcache.services.expunge import expunge_messages
 from mailcache.services.mutation_control import drop_mutations
 from mailcache.wire.number_set import NumberSet
-from sync.audit import AuditEnd, audit_account
 from sync.models import Checkpoint
 from sync.replay.run import ReplayEnd
 from tests.builders import message_bytes
-from tests.fakes.chaos_proxy import ChaosProxy, Fault, Kind
-from tests.fakes.gmail import FakeGmail, Place
+from tests.fakes.chaos_proxy import Fault, Kind
+from tests.fakes.gmail import Place
 from tests.sync.replay.gmail import ALL, DRAFTS, INBOX, SENT, SPAM, STARRED, TRASH, GmailHands
 
 FIRST = NumberSet.parse("1")
 
 
 @pytest.fixture
-def gmail() -> Iterator[FakeGmail]:
-    with FakeGmail() as server:
-        yield server
-
-
-@pytest.fixture
-def hands(transactional_db: None, gmail: FakeGmail) -> Iterator[GmailHands]:
-    gmail.account.create_label("Work")
-    with ChaosProxy("127.0.0.1", gmail.port) as proxy:
-        yield GmailHands(gmail, proxy)
-    connections.close_all()
-
-
-def started(hands: GmailHands, *subjects: str, labels: tuple[str, ...] = ("\\Inbox",)) -> list[int]:
-    """Let messages arrive, and bring the mirror in step."""
-    ids = [hands.gmail.account.deliver(message_bytes(subject), labels) for subject in subjects]
-    hands.sync()
-    hands.gmail.forget()
-    return ids
+def hands(gmail_hands: GmailHands) -> GmailHands:
+    return gmail_hands
 
 
 class TestLabels:
     def test_a_copy_is_a_label_more(self, hands: GmailHands) -> None:
-        (msgid,) = started(hands, "one")
+        (msgid,) = hands.started("one")
         hands.copy("Work")
         assert hands.subjects("Work") == [b"one"]
         assert hands.replay() is ReplayEnd.DONE
@@ -58,7 +37,7 @@ class TestLabels:
         assert Remote.objects.filter(mailbox__name=ALL).count() == 1
 
     def test_a_move_is_another_label(self, hands: GmailHands) -> None:
-        started(hands, "one", "two")
+        hands.started("one", "two")
         hands.move("Work")
         assert hands.subjects(INBOX) == []
         assert hands.subjects(ALL) == [b"one", b"two"]
@@ -70,7 +49,7 @@ class TestLabels:
         hands.agree()
 
     def test_an_expunge_is_a_label_less(self, hands: GmailHands) -> None:
-        started(hands, "one", labels=("\\Inbox", "Work"))
+        hands.started("one", labels=("\\Inbox", "Work"))
         hands.delete()
         assert hands.subjects("Work") == hands.subjects(ALL) == [b"one"]
         assert hands.replay() is ReplayEnd.DONE
@@ -80,7 +59,7 @@ class TestLabels:
         hands.agree()
 
     def test_a_mark_is_one_mailboxs_own(self, hands: GmailHands) -> None:
-        started(hands, "one", labels=("\\Inbox", "Work"))
+        hands.started("one", labels=("\\Inbox", "Work"))
         hands.store("\\Deleted", "\\Seen")
         marks = {name: [flags for _, flags in hands.here()[name]] for name in (INBOX, "Work", ALL)}
         assert marks == {
@@ -101,7 +80,7 @@ class TestLabels:
         assert not expunge_messages(user_id=user, mailbox_id=work)
 
     def test_what_is_there_already_keeps_its_uid(self, hands: GmailHands) -> None:
-        started(hands, "one", labels=("\\Inbox", "Work"))
+        hands.started("one", labels=("\\Inbox", "Work"))
         before = hands.uids("Work")
         hands.copy("Work")
         hands.copy(ALL)
@@ -109,7 +88,7 @@ class TestLabels:
         assert hands.states() == []
 
     def test_of_a_label_that_comes_and_goes_the_last_change_counts(self, hands: GmailHands) -> None:
-        started(hands, "one")
+        hands.started("one")
         hands.copy("Work")
         hands.delete(mailbox="Work")
         assert hands.subjects(ALL) == hands.subjects(INBOX) == [b"one"]
@@ -118,7 +97,7 @@ class TestLabels:
         hands.agree()
 
     def test_archived_by_a_move_to_all_mail(self, hands: GmailHands) -> None:
-        started(hands, "one")
+        hands.started("one")
         hands.move(ALL)
         assert hands.subjects(ALL) == [b"one"]
         assert hands.subjects(INBOX) == []
@@ -126,14 +105,14 @@ class TestLabels:
         hands.agree()
 
     def test_a_move_out_of_all_mail_leaves_it_there(self, hands: GmailHands) -> None:
-        started(hands, "one", labels=())
+        hands.started("one", labels=())
         hands.move("Work", source=ALL)
         assert hands.subjects(ALL) == hands.subjects("Work") == [b"one"]
         hands.replay()
         hands.agree()
 
     def test_a_star_is_a_label(self, hands: GmailHands) -> None:
-        started(hands, "one")
+        hands.started("one")
         hands.copy(STARRED)
         hands.replay()
         assert hands.stored() == [b"UID STORE 1 +X-GM-LABELS.SILENT (\\Starred)"]
@@ -142,7 +121,7 @@ class TestLabels:
         assert hands.here()[INBOX][0][1] == {"\\Flagged"}
 
     def test_flags_change_in_all_mailboxes_by_one_command(self, hands: GmailHands) -> None:
-        started(hands, "one", labels=("\\Inbox", "Work"))
+        hands.started("one", labels=("\\Inbox", "Work"))
         hands.store("\\Seen", mailbox="Work")
         assert {flags for name in (INBOX, "Work", ALL) for _, flags in hands.here()[name]} == {frozenset({"\\Seen"})}
         hands.store("\\Seen", mode=StoreMode.REMOVE)
@@ -155,7 +134,7 @@ class TestLabels:
 class TestPlaces:
     @pytest.mark.parametrize("place", [TRASH, SPAM])
     def test_moved_to_trash_it_leaves_all_mailboxes_at_once(self, hands: GmailHands, place: str) -> None:
-        (msgid,) = started(hands, "one", labels=("\\Inbox", "Work"))
+        (msgid,) = hands.started("one", labels=("\\Inbox", "Work"))
         hands.store("\\Seen", "\\Deleted")
         hands.copy(place)
         assert [name for name, rows in hands.here().items() if rows] == [place]
@@ -166,7 +145,7 @@ class TestPlaces:
         assert hands.here()[place][0][1] == {"\\Seen"}
 
     def test_only_trash_deletes(self, hands: GmailHands) -> None:
-        started(hands, "one", "two")
+        hands.started("one", "two")
         hands.move(TRASH, uids=FIRST)
         hands.delete(mailbox=TRASH)
         assert hands.subjects(ALL) == [b"two"]
@@ -176,7 +155,7 @@ class TestPlaces:
 
     @pytest.mark.parametrize("mailbox", [ALL, DRAFTS])
     def test_expunged_in_all_mail_and_drafts_it_goes_to_trash(self, hands: GmailHands, mailbox: str) -> None:
-        started(hands, "one", labels=("\\Draft", "Work"))
+        hands.started("one", labels=("\\Draft", "Work"))
         hands.delete(mailbox=mailbox)
         assert [name for name, rows in hands.here().items() if rows] == [TRASH]
         assert hands.replay() is ReplayEnd.DONE
@@ -184,7 +163,7 @@ class TestPlaces:
         hands.agree()
 
     def test_where_trash_is_hidden_nothing_goes_there(self, hands: GmailHands) -> None:
-        started(hands, "one")
+        hands.started("one")
         Mailbox.objects.filter(name=TRASH).update(selectable=False)
         with pytest.raises(InvalidValue):
             hands.delete(mailbox=ALL)
@@ -204,7 +183,7 @@ class TestPlaces:
         assert hands.subjects("Work") == [b"one"]
 
     def test_there_and_back_before_gmail_hears_of_it(self, hands: GmailHands) -> None:
-        started(hands, "one")
+        hands.started("one")
         hands.move(TRASH)
         hands.move(INBOX, source=TRASH)
         hands.store("\\Seen")
@@ -291,7 +270,7 @@ class TestAppend:
 @pytest.mark.parametrize("kind", [Kind.CUT_BEFORE, Kind.CUT_AFTER, Kind.CUT_IN_ANSWER], ids=lambda kind: kind.name)
 class TestCut:
     def test_labels(self, hands: GmailHands, kind: Kind) -> None:
-        started(hands, "one", "two")
+        hands.started("one", "two")
         hands.move("Work")
         hands.proxy.arm(Fault(kind, "UID STORE", after=4))
         assert hands.replay() is ReplayEnd.DONE
@@ -310,7 +289,7 @@ class TestCut:
         hands.agree()
 
     def test_trash(self, hands: GmailHands, kind: Kind) -> None:
-        started(hands, "one", labels=("\\Inbox", "Work"))
+        hands.started("one", labels=("\\Inbox", "Work"))
         hands.move(TRASH)
         hands.proxy.arm(Fault(kind, "UID MOVE", after=4))
         assert hands.replay() is ReplayEnd.DONE
@@ -320,7 +299,7 @@ class TestCut:
 
 class TestTwoSided:
     def test_the_same_label_taken_off_on_both_sides(self, hands: GmailHands) -> None:
-        (msgid,) = started(hands, "one", labels=("\\Inbox", "Work"))
+        (msgid,) = hands.started("one", labels=("\\Inbox", "Work"))
         hands.delete(mailbox="Work")
         hands.gmail.account.unlabel(msgid, "Work")
         hands.sync()
@@ -329,7 +308,7 @@ class TestTwoSided:
         assert hands.subjects("Work") == []
 
     def test_other_labels_survive(self, hands: GmailHands) -> None:
-        (msgid,) = started(hands, "one")
+        (msgid,) = hands.started("one")
         hands.gmail.account.create_label("Family")
         hands.move("Work")
         hands.gmail.account.label(msgid, "Family")
@@ -341,7 +320,7 @@ class TestTwoSided:
         assert hands.gmail.account.mails[msgid].labels == {"Work", "Family"}
 
     def test_deleted_there_while_it_is_labelled_here(self, hands: GmailHands) -> None:
-        msgid = started(hands, *"1234")[0]
+        msgid = hands.started(*"1234")[0]
         hands.copy("Work", uids=FIRST)
         hands.gmail.account.delete_for_ever(msgid)
         hands.sync()
@@ -350,7 +329,7 @@ class TestTwoSided:
         hands.agree()
 
     def test_a_read_from_before_does_not_undo_it(self, hands: GmailHands) -> None:
-        (msgid,) = started(hands, "one")
+        (msgid,) = hands.started("one")
         hands.move("Work")
         # The whole of All Mail is read while the change waits, and after it has settled.
         for _ in range(2):
@@ -364,73 +343,8 @@ class TestTwoSided:
         assert Mutation.objects.count() == 0
 
     def test_a_dropped_change_shows_what_gmail_has(self, hands: GmailHands) -> None:
-        started(hands, "one")
+        hands.started("one")
         hands.move("Work")
         drop_mutations(account_id=hands.account.pk, ids=list(Mutation.objects.values_list("pk", flat=True)))
         assert hands.subjects("Work") == []
         assert hands.subjects(INBOX) == [b"one"]
-
-
-class TestNames:
-    def test_a_new_label_is_filled_before_gmail_has_it(self, hands: GmailHands) -> None:
-        started(hands, "one")
-        hands.create("Trips/Ünder")
-        hands.copy("Trips/Ünder")
-        hands.append(message_bytes("two"), mailbox="Trips/Ünder")
-        assert hands.subjects("Trips/Ünder") == [b"one", b"two"]
-        assert hands.replay() is ReplayEnd.DONE
-        hands.agree()
-
-    def test_a_renamed_label_keeps_its_messages(self, hands: GmailHands) -> None:
-        (msgid,) = started(hands, "one", "two", labels=("Work",))[:1]
-        before = Message.objects.filter(mailbox__name="Work").values_list("pk", "uid").order_by("uid")
-        before = list(before)
-        hands.delete(mailbox="Work", uids=FIRST)
-        hands.rename("Work", "Play")
-        hands.copy("Play", source=ALL, uids=FIRST)
-        assert hands.replay() is ReplayEnd.DONE
-        assert "Work" not in hands.gmail.account.folders
-        assert hands.gmail.account.mails[msgid].labels == {"Play"}
-        hands.agree()
-        assert before[1] in Message.objects.filter(mailbox__name="Play").values_list("pk", "uid")
-
-    def test_a_deleted_label_deletes_no_message(self, hands: GmailHands) -> None:
-        started(hands, "one", labels=("Work",))
-        hands.append(message_bytes("two"), mailbox="Work")
-        hands.remove("Work")
-        assert hands.subjects(ALL) == [b"one", b"two"]
-        assert hands.replay() is ReplayEnd.DONE
-        hands.sync()
-        hands.agree()
-        assert hands.subjects(ALL) == [b"one", b"two"]
-        hands.create("Work")
-        hands.replay()
-        hands.agree()
-
-    @pytest.mark.parametrize("name", [STARRED, ALL, TRASH])
-    def test_gmails_own_mailboxes_stay(self, hands: GmailHands, name: str) -> None:
-        hands.sync()
-        with pytest.raises(InvalidValue):
-            hands.remove(name)
-        with pytest.raises(InvalidValue):
-            hands.rename(name, "Other")
-
-    def test_inbox_renamed_gives_its_messages_away(self, hands: GmailHands) -> None:
-        started(hands, "one")
-        hands.rename(INBOX, "Old")
-        hands.replay()
-        hands.agree()
-        assert hands.subjects("Old") == [b"one"]
-
-
-class TestAudit:
-    def test_labels_that_changed_unnoticed_are_found(self, hands: GmailHands) -> None:
-        started(hands, "one", labels=("Work",))
-        hands.sync()
-        Checkpoint.objects.exclude(mailbox__name=ALL).update(audited_at=None)
-        Remote.objects.filter(mailbox__name=ALL).update(labels=["\\Inbox"])
-        ends = {audit_account(hands.account.pk) for _ in range(3)}
-        assert AuditEnd.DIFFERED in ends
-        hands.sync()
-        assert list(Remote.objects.filter(mailbox__name=ALL).values_list("labels", flat=True)) == [["Work"]]
-        assert AuditEnd.DIFFERED not in {audit_account(hands.account.pk) for _ in range(3)}
