@@ -39,6 +39,10 @@ _CARRY = """
 """
 _DELETE = "DELETE FROM mailcache_message WHERE account_id = %(account)s AND id = ANY(%(messages)s)"
 
+# Also what has settled and has yet to be seen upstream.
+_LET_GO = """
+    UPDATE mailcache_mutation SET message_id = NULL WHERE account_id = %(account)s AND message_id = ANY(%(ids)s)
+"""
 _OF_MAILBOXES = """
     SELECT mailbox_id, id, uid, flags, size FROM mailcache_message
     WHERE account_id = %(account)s AND id = ANY(%(ids)s) ORDER BY mailbox_id, uid
@@ -127,7 +131,11 @@ class _Row(NamedTuple):
 
 def remove_messages_here(account_id: int, message_ids: Collection[int]) -> None:
     """Take messages away in the caller's transaction, mailbox by mailbox in the order in which all lock them."""
-    found = fetch_all(_OF_MAILBOXES, {"account": account_id, "ids": list(message_ids)}) if message_ids else []
+    if not message_ids:
+        return
+    which = {"account": account_id, "ids": list(message_ids)}
+    found = fetch_all(_OF_MAILBOXES, which)
+    execute(_LET_GO, which)
     for mailbox_id, rows in groupby(found, key=lambda row: int(row[0])):
         gone = [_Row(row_id, uid, FlagSet.of(flags), size) for _, row_id, uid, flags, size in rows]
         delete_messages(lock_mailbox(mailbox_id), gone)

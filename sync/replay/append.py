@@ -92,6 +92,8 @@ class _Batch:
         ids = [member.id for member in members]
         note_sent(fence=work.fence, ids=ids, noted=numbering._asdict())
         self._send_all()
+        if work.upstream.is_open(bytes(self._target.upstream_name or b"")):
+            work.upstream.refresh()
         if self._accepted:
             resolve(work, self._target, self._accepted)
             if self._via is not None:

@@ -189,6 +189,7 @@ class _Slice:
         return ReplayEnd.DONE
 
     def _drain(self, work: ReplayWork) -> None:
+        is_later = False
         while True:
             now = timezone.now()
             # Their messages went while they waited: nothing else will be heard of them.
@@ -201,6 +202,10 @@ class _Slice:
                 forget_cancelled(fence=self._fence, ids=ids)
             if not plan.steps and not plan.cancelled:
                 return
+            if is_later:
+                # What is to be changed now may have arrived since the mailbox was opened.
+                self._refresh()
+            is_later = True
             failed_at: int | None = None
             for step in plan.steps:
                 # What comes after something that failed may depend on it: that is planned anew.
@@ -210,6 +215,13 @@ class _Slice:
                 self._perform(work, step)
                 if work.take_failed():
                     failed_at = step.level
+
+    def _refresh(self) -> None:
+        try:
+            self._upstream.refresh()
+        except UpstreamError:
+            # The next command finds out what is wrong, on another connection.
+            self._upstream.drop()
 
     def _perform(self, work: ReplayWork, step: Step) -> None:
         try:

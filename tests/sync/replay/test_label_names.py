@@ -33,8 +33,7 @@ class TestNames:
 
     def test_a_renamed_label_keeps_its_messages(self, hands: GmailHands) -> None:
         (msgid,) = hands.started("one", "two", labels=("Work",))[:1]
-        before = Message.objects.filter(mailbox__name="Work").values_list("pk", "uid").order_by("uid")
-        before = list(before)
+        before = list(Message.objects.filter(mailbox__name="Work").order_by("uid").values_list("pk", "uid"))
         hands.delete(mailbox="Work", uids=FIRST)
         hands.rename("Work", "Play")
         hands.copy("Play", source=ALL, uids=FIRST)

@@ -217,6 +217,17 @@ class TestAppend:
         assert len(hands.stored()) == 1
         hands.agree()
 
+    def test_into_the_open_mailbox_it_gets_its_label_and_can_be_thrown_away(self, hands: GmailHands) -> None:
+        hands.started("one")
+        hands.copy("Work")
+        hands.append(message_bytes("two"), message_bytes("three"), mailbox="Work")
+        hands.move(TRASH, source="Work", uids=NumberSet.parse("3"))
+        # Gmail shows what has arrived in an open mailbox only when it is polled.
+        assert hands.replay() is ReplayEnd.DONE
+        hands.agree()
+        assert hands.subjects("Work") == [b"one", b"two"]
+        assert hands.subjects(TRASH) == [b"three"]
+
     def test_drafts_are_appended_where_they_are(self, hands: GmailHands) -> None:
         hands.sync()
         hands.append(message_bytes("one"), mailbox=DRAFTS, flags=("\\Draft",))
