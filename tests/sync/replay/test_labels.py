@@ -208,7 +208,7 @@ class TestAppend:
         assert hands.uids("Work") == before
         assert Remote.objects.count() == 1
 
-    def test_a_thousand_need_few_commands(self, hands: GmailHands) -> None:
+    def test_many_get_their_label_by_one_command(self, hands: GmailHands) -> None:
         hands.sync()
         hands.append(*(message_bytes(f"{number}") for number in range(40)), mailbox="Work")
         hands.gmail.forget()
