@@ -12,7 +12,15 @@ from django.utils import timezone
 from imapped_site.distributions import Distribution, read_latency
 from imapped_site.units import age, decimal
 from mailcache.flags import FlagSet
-from mailcache.models import LATENCY_BOUNDS, Account, Mutation, MutationState, ParkedCause, ReplayLatency
+from mailcache.models import (
+    LATENCY_BOUNDS,
+    Account,
+    Mutation,
+    MutationKind,
+    MutationState,
+    ParkedCause,
+    ReplayLatency,
+)
 
 _QUICK_SECONDS = 5.0
 
@@ -70,7 +78,7 @@ def describe(mutation: Mutation) -> str:
     removed = FlagSet.of(mutation.remove_flags, mutation.remove_keywords).render().decode()
     told = [f"{sign}({flags})" for sign, flags in (("+", added), ("-", removed)) if flags]
     if mutation.target is not None and mutation.target_id != mutation.mailbox_id:
-        told.append(f"to {mutation.target}")
+        told.append(f"{'from' if mutation.kind == MutationKind.UNLABEL else 'to'} {mutation.target}")
     if "to" in mutation.arguments:
         told.append(f"{mutation.arguments['from']} to {mutation.arguments['to']}")
     return " ".join(told) or "-"

@@ -23,8 +23,8 @@ class InvalidValue(MailcacheError):
     """A value that cannot be stored, told with what was expected."""
 
 
-class LabelMailbox(InvalidValue):
-    """A change of the labels of messages, which cannot be replayed."""
+class NoTrash(InvalidValue):
+    """Messages that go to Trash, where the upstream shows none."""
 
 
 class BytesNotHere(MailcacheError):

@@ -94,6 +94,14 @@ class FlagSet:
         kept = frozenset(keyword for keyword in self.keywords if keyword.lower() not in known)
         return FlagSet(self.system & ~others.system, kept)
 
+    def unmarked(self) -> FlagSet:
+        """Return the flags without ``\\Deleted``."""
+        return FlagSet(self.system & ~SystemFlag.DELETED, self.keywords)
+
+    def marked_like(self, other: FlagSet) -> FlagSet:
+        """Return the flags with ``\\Deleted`` exactly where ``other`` has it."""
+        return FlagSet(self.unmarked().system | (other.system & SystemFlag.DELETED), self.keywords)
+
     def __bool__(self) -> bool:
         return bool(self.system or self.keywords)
 
@@ -115,6 +123,10 @@ class FlagDelta:
             add=self.add.merged(add=later.add, remove=later.remove),
             remove=self.remove.merged(add=later.remove, remove=later.add),
         )
+
+    def unmarked(self) -> FlagDelta:
+        """Return the delta without what it does to ``\\Deleted``."""
+        return FlagDelta(self.add.unmarked(), self.remove.unmarked())
 
     def __bool__(self) -> bool:
         return bool(self.add or self.remove)

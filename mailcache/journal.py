@@ -24,7 +24,8 @@ _NONE = NumberSet()
 _LOCK = """
     SELECT mailbox.id, mailbox.account_id, mailbox.uidvalidity, mailbox.uidnext, mailbox.highestmodseq,
            EXISTS (SELECT 1 FROM mailcache_mailbox AS other
-                   WHERE other.account_id = mailbox.account_id AND other.label <> '')
+                   WHERE other.account_id = mailbox.account_id AND other.label <> ''),
+           mailbox.label, mailbox.role
     FROM mailcache_mailbox AS mailbox JOIN mailcache_account AS account ON account.id = mailbox.account_id
     WHERE mailbox.id = ANY(%(mailboxes)s)
       AND (%(user)s::bigint IS NULL OR (account.user_id = %(user)s AND mailbox.deleted_at IS NULL))
@@ -55,6 +56,8 @@ class LockedMailbox:
     highestmodseq: int
     shares_messages: bool
     """Messages of this account may be shown in several mailboxes (Gmail's labels)."""
+    label: str
+    role: str
 
     @property
     def modseq(self) -> int:

@@ -1,7 +1,8 @@
 """The audit: is what we believe to be upstream really there? One mailbox of an account at a time, by checksum.
 
 A sync reads only what the upstream says has changed, so that a change that it failed to tell, or that we failed to
-keep, would stay unnoticed. The audit reads all UIDs with their flags in one command and keeps none of them.
+keep, would stay unnoticed. The audit reads all UIDs with their flags, and labels where mailboxes are labels, in one
+command and keeps none of them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from sync import scheduling
 from sync.checksum import MailboxChecksum
 from sync.connection import UpstreamSession, new_holder
 from sync.errors import NoConnectionFree
+from sync.gmail import X_GM_EXT_1, canonical_labels
 from sync.heartbeat import Heartbeat
+from sync.label_mailboxes import is_labels_source
 from sync.lanes import Lane
 from sync.models import Checkpoint, Purpose, SyncRun
 from sync.services.audits import auditable, claim_audits, note_audited, note_moved, put_off_audit
@@ -41,6 +44,7 @@ _AT_ONCE = 1000
 _USAGE_KEPT = timedelta(days=92)
 # Few combinations of flags are in use, whatever the number of messages.
 _parse = lru_cache(maxsize=4096)(FlagSet.parse)
+_canonical = lru_cache(maxsize=4096)(canonical_labels)
 # A mailbox that changed since its last comparison is left to the sync, and the next one is looked at instead: first so
 # many of those not audited for the longest time, then as many others, so that busy ones do not keep the rest waiting.
 _LOOKED_AT = 3
@@ -167,24 +171,35 @@ class _MailboxAudit:
         checksum = MailboxChecksum(self._key)
 
         def add(message: FetchedMessage) -> None:
-            if message.uid is not None and message.flags is not None:
+            if message.uid is None or message.flags is None:
+                return
+            if self._with_labels:
+                checksum.add(message.uid, _parse(message.flags).unmarked(), _canonical(message.labels or ()))
+            else:
                 checksum.add(message.uid, _parse(message.flags))
 
         client = self._upstream.client
+        items = b"(FLAGS X-GM-LABELS)" if self._with_labels else b"(FLAGS)"
         if not self._upstream.profile.wide_ranges:
-            client.uid_fetch(client.uid_search(), b"(FLAGS)", on_message=add)
+            client.uid_fetch(client.uid_search(), items, on_message=add)
         # Some servers refuse 1:* where there is nothing.
         elif selected.exists:
-            client.uid_fetch_set(b"1:*", b"(FLAGS)", on_message=add)
+            client.uid_fetch_set(b"1:*", items, on_message=add)
         return checksum
+
+    @property
+    def _with_labels(self) -> bool:
+        profile, client = self._upstream.profile, self._upstream.client
+        return is_labels_source(self._mailbox, profile) and client.may(X_GM_EXT_1)
 
     def _read_here(self) -> MailboxChecksum:
         checksum = MailboxChecksum(self._key)
         agreed = Remote.objects.numbered(
             self._mailbox.account_id, self._mailbox.pk, self._mailbox.upstream_uidvalidity or 0
         )
-        for uid, flags, keywords in agreed.values_list("uid", "flags", "keywords").iterator(chunk_size=10_000):
-            checksum.add(uid, FlagSet.of(flags, keywords))
+        columns = agreed.values_list("uid", "flags", "keywords", "labels")
+        for uid, flags, keywords, labels in columns.iterator(chunk_size=10_000):
+            checksum.add(uid, FlagSet.of(flags, keywords), labels if self._with_labels else ())
         return checksum
 
     def _repair(self) -> int:

@@ -7,6 +7,7 @@ of messages can be made to look like another (field notes 3, "XOR sync CRC", ask
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -25,15 +26,19 @@ class MailboxChecksum:
         self.uids = 0
         self.flags = 0
 
-    def add(self, uid: int, flags: FlagSet) -> None:
-        """Add one message."""
+    def add(self, uid: int, flags: FlagSet, labels: Collection[str] = ()) -> None:
+        """Add one message; where it has labels, they count as its flags do."""
         number = uid.to_bytes(8)
         self.count += 1
         self.uids = (self.uids + self._hash(number)) % _MODULUS
-        self.flags = (self.flags + self._hash(number + _canonical(flags))) % _MODULUS
+        self.flags = (self.flags + self._hash(number + _canonical(flags) + _spelled(labels))) % _MODULUS
 
     def _hash(self, data: bytes) -> int:
         return int.from_bytes(blake2b(data, digest_size=_BYTES, key=self._key).digest())
+
+
+def _spelled(labels: Collection[str]) -> bytes:
+    return "\n".join(["", *sorted(labels)]).encode() if labels else b""
 
 
 @lru_cache(maxsize=4096)

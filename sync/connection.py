@@ -189,6 +189,14 @@ class UpstreamSession:
         """Tell whether this mailbox is the one that is open."""
         return self._selected == name and self._client is not None and not self._client.poisoned
 
+    def refresh(self) -> None:
+        """Have the upstream show what has arrived in the open mailbox since: it may do so only when it is polled.
+
+        What it does not show cannot be named: a STORE of it changes nothing, and a SEARCH says that it is not there.
+        """
+        if self._selected is not None and self._client is not None and not self._client.poisoned:
+            self._client.noop()
+
     def traffic(self) -> Traffic:
         """Return what went over all connections of this session."""
         client, earlier = self._client, self._earlier

@@ -87,9 +87,14 @@ class FlagComparison:
         return command_sets(uids, most=profile.largest_fetch)
 
     def _take(self, collector: _Collector) -> None:
-        self._apply(collector.flags)
+        self._apply(
+            {uid: flags.unmarked() for uid, flags in collector.flags.items()} if self._with_labels else collector.flags
+        )
         if self._with_labels:
-            self.changed = take_labels(self._work, self._mailbox, collector.labels) or self.changed
+            self.changed = self._take_labels(collector) or self.changed
+
+    def _take_labels(self, collector: _Collector) -> bool:
+        return take_labels(self._work, self._mailbox, collector.labels, settlements=self._settlements)
 
     def _apply(self, upstream: Mapping[int, FlagSet]) -> None:
         for chunk in planner.chunks(sorted(upstream)):

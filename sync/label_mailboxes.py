@@ -24,6 +24,7 @@ from sync.gmail import (
     mailboxes_to_fetch_first,
 )
 from sync.models import Checkpoint
+from sync.profiles import Profile
 from sync.services.checkpoints import note_filled, want_filled
 from sync.upstream.values import ListedMailbox
 from sync.work import SliceWork
@@ -35,7 +36,12 @@ _CHUNK = planner.CHUNK_MESSAGES
 
 def are_labels_told(work: SliceWork, mailbox: Mailbox) -> bool:
     """Tell whether the labels of this mailbox's messages decide which other mailboxes show them."""
-    return mailbox.role == MailboxRole.ALL and work.profile.labels and work.upstream.client.may(X_GM_EXT_1)
+    return is_labels_source(mailbox, work.profile) and work.upstream.client.may(X_GM_EXT_1)
+
+
+def is_labels_source(mailbox: Mailbox, profile: Profile) -> bool:
+    """Tell whether other mailboxes show what is in this one."""
+    return mailbox.role == MailboxRole.ALL and profile.labels
 
 
 def with_hidden(work: SliceWork, listed: Sequence[ListedMailbox]) -> list[ListedMailbox]:
@@ -54,8 +60,11 @@ def with_hidden(work: SliceWork, listed: Sequence[ListedMailbox]) -> list[Listed
     ]
 
 
-def take_over_labels(work: SliceWork, listed: Sequence[ListedMailbox]) -> None:
-    """Note which mailboxes show labels, by what LIST says; raises ``SliceOver`` between steps of a conversion."""
+def take_over_labels(work: SliceWork, listed: Sequence[ListedMailbox], *, settlements: int) -> None:
+    """Note which mailboxes show labels, by what LIST says; raises ``SliceOver`` between steps of a conversion.
+
+    ``settlements`` was read before the LIST.
+    """
     account_id = work.account.pk
     labelled = Mailbox.objects.mirrored(account_id).exclude(label="")
     labels: Mapping[bytes, str] | None = None
@@ -69,7 +78,7 @@ def take_over_labels(work: SliceWork, listed: Sequence[ListedMailbox]) -> None:
         for mailbox in labelled:
             while split_off(fence=work.fence, mailbox_id=mailbox.pk, limit=_CHUNK):
                 work.pause_point()
-    new = set_labels(fence=work.fence, labels=labels or {})
+    new = set_labels(fence=work.fence, labels=labels or {}, settlements=settlements)
     want_filled(fence=work.fence, mailbox_ids=new)
     is_hidden = work.profile.labels and labels is None
     hide_all_mail(fence=work.fence, hidden=is_hidden)
@@ -109,8 +118,13 @@ def _fill(work: SliceWork, mailbox: Mailbox) -> None:
     note_filled(fence=work.fence, mailbox_id=mailbox.pk)
 
 
-def take_labels(work: SliceWork, mailbox: Mailbox, labels: Mapping[int, tuple[str, ...]]) -> bool:
-    """Take over labels of messages of All Mail by upstream UID; tells whether any had changed."""
+def take_labels(
+    work: SliceWork, mailbox: Mailbox, labels: Mapping[int, tuple[str, ...]], *, settlements: int = 0
+) -> bool:
+    """Take over labels of messages of All Mail by upstream UID; tells whether any had changed.
+
+    ``settlements`` is what the account had counted before they were read.
+    """
     is_changed = False
     for chunk in planner.chunks(sorted(labels)):
         known = Remote.objects.numbered(mailbox.account_id, mailbox.pk, mailbox.upstream_uidvalidity or 0)
@@ -122,6 +136,7 @@ def take_labels(work: SliceWork, mailbox: Mailbox, labels: Mapping[int, tuple[st
                 source_mailbox_id=mailbox.pk,
                 uidvalidity=mailbox.upstream_uidvalidity or 0,
                 labels=changed,
+                settlements=settlements,
             )
             is_changed = True
             work.pause_point()

@@ -50,7 +50,7 @@ def _refresh(work: SliceWork) -> None:
     places = _places(work, mailboxes, entries, renamed)
     ingest_mailbox_list(fence=work.fence, listed=describe(entries, places), renamed=renamed, settlements=settlements)
     purge_settled_names(fence=work.fence, settlements=settlements)
-    take_over_labels(work, told)
+    take_over_labels(work, told, settlements=settlements)
     note_listed(fence=work.fence, run=work.run)
     _keep_statuses(work, entries)
 

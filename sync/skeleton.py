@@ -9,6 +9,7 @@ download a message to know its size (quirk 39), but none can be shown without.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -86,6 +87,8 @@ class Skeleton:
         return _items(self._work, renumbered=self._renumbered)
 
     def _store(self, rows: Sequence[SkeletonRow]) -> None:
+        if are_labels_told(self._work, self._mailbox):
+            rows = [replace(row, flags=row.flags.unmarked()) for row in rows]
         if rows:
             added = add_messages(
                 fence=self._work.fence, mailbox_id=self._mailbox.pk, uidvalidity=self._uidvalidity, rows=rows

@@ -8,8 +8,9 @@ from imapfront.session import Session
 from imapfront.wire import responses
 from imapfront.wire.changing_commands import Copy, Move
 from mailcache.reads.mailboxes import MailboxInfo, find_mailbox
-from mailcache.services.transfer import TransferResult, copy_messages, move_messages
+from mailcache.services.transfer import copy_messages, move_messages
 from mailcache.services.transfer_across import copy_across_accounts, move_across_accounts
+from mailcache.services.transferred import TransferResult
 from mailcache.wire.number_set import NumberSet
 
 
@@ -62,4 +63,7 @@ def _copyuid(result: TransferResult) -> str:
     if not result.target_uids:
         return ""
     source, target = NumberSet.from_numbers(result.source_uids), NumberSet.from_numbers(result.target_uids)
+    if list(target) != list(result.target_uids):
+        # A message that was there already has kept its UID: the order tells which is whose.
+        return f"COPYUID {result.uidvalidity} {source} {','.join(map(str, result.target_uids))}"
     return f"COPYUID {result.uidvalidity} {source} {target}"

@@ -10,7 +10,7 @@ from imapfront.states import State
 from imapfront.view import View
 from imapfront.wire import commands as c
 from imapfront.wire import responses
-from mailcache.errors import LabelMailbox, MailboxNotSelectable, NoSuchMailbox
+from mailcache.errors import MailboxNotSelectable, NoSuchMailbox, NoTrash
 from mailcache.flags import SYSTEM_FLAG_NAMES, SystemFlag
 from mailcache.reads.mailboxes import MailboxInfo, find_mailbox
 from mailcache.services.expunge import expunge_messages
@@ -33,7 +33,7 @@ async def run_close(session: Session, _: c.Close) -> Answer:
     """Leave the mailbox, and expunge what is marked ``\\Deleted`` in it, without a word (RFC 3501 6.4.2)."""
     selected = session.mailbox
     if not selected.read_only:
-        with suppress(LabelMailbox):  # what cannot be removed stays marked: leaving a mailbox does not fail
+        with suppress(NoTrash):  # what cannot be removed stays marked: leaving a mailbox does not fail
             await session.services.threads.run(
                 expunge_messages, user_id=session.user.user_id, mailbox_id=selected.shared.id
             )

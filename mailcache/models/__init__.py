@@ -16,6 +16,7 @@ from mailcache.models.mailboxes import Mailbox, MailboxRole
 from mailcache.models.messages import Listing, Message, Remote
 from mailcache.models.mutations import (
     CREATORS,
+    LABEL_KINDS,
     MAILBOX_KINDS,
     UNSETTLED_STATES,
     Mutation,
@@ -29,6 +30,7 @@ from mailcache.models.users import AppPassword, User
 
 __all__ = [
     "CREATORS",
+    "LABEL_KINDS",
     "LATENCY_BOUNDS",
     "MAILBOX_KINDS",
     "OAUTH_METHODS",

@@ -15,6 +15,8 @@ class MutationKind(models.TextChoices):
     COPY = "copy", "copy"
     MOVE = "move", "move"
     EXPUNGE = "expunge", "expunge"
+    LABEL = "label", "add label"
+    UNLABEL = "unlabel", "remove label"
     CREATE = "create", "create mailbox"
     DELETE = "delete", "delete mailbox"
     RENAME = "rename", "rename mailbox"
@@ -24,6 +26,9 @@ class MutationKind(models.TextChoices):
 
 CREATORS = (MutationKind.APPEND, MutationKind.COPY, MutationKind.MOVE)
 """Kinds that make a message appear in a mailbox: its upstream UID is known when they have settled."""
+
+LABEL_KINDS = (MutationKind.LABEL, MutationKind.UNLABEL)
+"""Kinds that change which label mailboxes (Gmail) show a message of All Mail: ``target`` is that mailbox."""
 
 MAILBOX_KINDS = (
     MutationKind.CREATE,
@@ -92,7 +97,7 @@ class Mutation(models.Model):
         related_name="+",
         null=True,
         db_index=False,
-        help_text="The mailbox in which the message appears: of APPEND, COPY and MOVE.",
+        help_text="Where the message appears: of APPEND, COPY and MOVE; of LABEL and UNLABEL the label's mailbox.",
     )
     message = models.ForeignKey(
         "mailcache.Message",
@@ -151,6 +156,10 @@ class Mutation(models.Model):
             models.CheckConstraint(
                 condition=~models.Q(kind__in=[kind.value for kind in CREATORS]) | models.Q(target__isnull=False),
                 name="mutation_creator_has_target",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(kind__in=[kind.value for kind in LABEL_KINDS]) | models.Q(target__isnull=False),
+                name="mutation_label_has_mailbox",
             ),
         ]
         indexes = [

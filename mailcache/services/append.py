@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 
 from mailcache.errors import NoSuchMailbox, OverQuota
 from mailcache.flags import FlagDelta, FlagSet
-from mailcache.journal import LockedMailbox, lock_mailbox, write_change
+from mailcache.journal import LockedMailbox, write_change
 from mailcache.mime.parsed import ParsedMessage, parse_message
 from mailcache.models import MutationKind, MutationState, Segment
 from mailcache.segments import StoredSegment, store_segment_file
 from mailcache.services.contents import NewContent, add_or_share_contents, note_dead_bytes
-from mailcache.services.label_guard import check_no_label
+from mailcache.services.label_changes import label_new
+from mailcache.services.label_places import Place, all_mail_of, is_mark_local, place_of
+from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
 from mailcache.services.recovered import check_not_recovered
 from mailcache.services.rows import count_appeared, execute, fetch_all, keyword_column, zone_minutes
 from mailcache.services.selected_messages import identity_of
+from mailcache.services.transferred import Copies
 from mailcache.spool import SpooledLiteral
 from mailcache.wire.number_set import NumberSet
 
@@ -100,31 +104,56 @@ def spooled_message(
 def append_messages(*, user_id: int, mailbox_id: int, messages: Sequence[AppendedMessage]) -> AppendResult:
     """Add messages to a user's mailbox and queue them for the upstream: all of them or none (RFC 3502).
 
-    Their bytes are durable already, or become so with this transaction. Raises ``NoSuchMailbox``, ``OverQuota``,
-    ``LabelMailbox``.
+    Their bytes are durable already, or become so with this transaction. In a label mailbox they are shown, and in All
+    Mail. Raises ``NoSuchMailbox``, ``OverQuota``.
     """
     account_id = _reserve(user_id, mailbox_id, sum(message.parsed.size for message in messages))
     content_ids = _keep_contents(account_id, messages)
-    locked = lock_mailbox(mailbox_id, user_id=user_id)
-    check_no_label([mailbox_id])
-    uids = list(range(locked.uidnext, locked.uidnext + len(messages)))
-    message_ids = _add(locked, messages, uids, content_ids)
+    work = partial(_append, mailbox_id, messages, content_ids)
+    return with_locks([mailbox_id], work, user_id=user_id)
+
+
+def _append(
+    mailbox_id: int, messages: Sequence[AppendedMessage], content_ids: Sequence[int], locks: Locks
+) -> AppendResult:
+    locked = home = locks[mailbox_id]
+    flags = [message.flags for message in messages]
+    unmarked = [value.unmarked() for value in flags] if is_mark_local(locked) else flags
+    via = {}
+    if place_of(locked) is Place.LABEL:
+        all_mail = all_mail_of(locked.account_id)
+        locks.require([all_mail])
+        home, via = locks[all_mail], {"via": locked.id}
+    added = _add(home, messages, flags if home is locked else unmarked, content_ids)
+    creators = _queue(home, messages, unmarked, content_ids, added.ids, via)
+    if home is not locked:
+        added = _add(locked, messages, flags, content_ids)
+        label_new(home.id, locked, list(zip(added.ids, creators, strict=True)))
+    return AppendResult(locked.uidvalidity, added.uids)
+
+
+def _queue(
+    home: LockedMailbox,
+    messages: Sequence[AppendedMessage],
+    flags: Sequence[FlagSet],
+    content_ids: Sequence[int],
+    message_ids: Sequence[int],
+    via: Mapping[str, int],
+) -> list[int]:
+    """Queue what appends the messages upstream; ``via`` names the label mailbox that they were given to."""
     rows = [
         NewMutation(
             message_id,
             content_id=content_id,
             # As they are now: what clients change later is queued behind.
-            delta=FlagDelta(add=message.flags),
-            arguments=identity_of(message.parsed.size, message.internal_date),
+            delta=FlagDelta(add=value),
+            arguments={**identity_of(message.parsed.size, message.internal_date), **via},
         )
-        for message_id, content_id, message in zip(message_ids, content_ids, messages, strict=True)
+        for message_id, content_id, value, message in zip(message_ids, content_ids, flags, messages, strict=True)
     ]
-    queue_mutations(
-        account_id=account_id, kind=MutationKind.APPEND, mailbox_id=locked.id, target_id=locked.id, rows=rows
+    return queue_mutations(
+        account_id=home.account_id, kind=MutationKind.APPEND, mailbox_id=home.id, target_id=home.id, rows=rows
     )
-    counters = count_appeared([message.flags for message in messages], (message.parsed.size for message in messages))
-    write_change(locked, appeared=NumberSet.from_numbers(uids), uidnext=uids[-1] + 1, counters=counters)
-    return AppendResult(locked.uidvalidity, uids)
 
 
 def _reserve(user_id: int, mailbox_id: int, size: int) -> int:
@@ -170,19 +199,23 @@ def _keep_contents(account_id: int, messages: Sequence[AppendedMessage]) -> list
 
 
 def _add(
-    locked: LockedMailbox, messages: Sequence[AppendedMessage], uids: Sequence[int], content_ids: Sequence[int]
-) -> list[int]:
-    flags = [message.flags for message in messages]
+    locked: LockedMailbox, messages: Sequence[AppendedMessage], flags: Sequence[FlagSet], content_ids: Sequence[int]
+) -> Copies:
+    uids = list(range(locked.uidnext, locked.uidnext + len(messages)))
+    sizes = [message.parsed.size for message in messages]
     parameters: dict[str, Any] = {
         "account": locked.account_id,
         "mailbox": locked.id,
         "modseq": locked.modseq,
-        "uids": list(uids),
+        "uids": uids,
         "flags": [int(value.system) for value in flags],
         "keywords": keyword_column(flags),
         "dates": [message.internal_date for message in messages],
         "zones": [zone_minutes(message.internal_date) for message in messages],
-        "sizes": [message.parsed.size for message in messages],
+        "sizes": sizes,
         "contents": list(content_ids),
     }
-    return [message_id for (message_id,) in fetch_all(_ADD, parameters)]
+    ids = [message_id for (message_id,) in fetch_all(_ADD, parameters)]
+    counters = count_appeared(flags, sizes)
+    write_change(locked, appeared=NumberSet.from_numbers(uids), uidnext=uids[-1] + 1, counters=counters)
+    return Copies(ids, uids)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from django.db import transaction
+from functools import partial
 
 from mailcache.flags import SystemFlag
-from mailcache.journal import LockedMailbox, lock_mailbox, write_change
+from mailcache.journal import LockedMailbox
 from mailcache.models import MutationKind
-from mailcache.services.label_guard import check_no_label
+from mailcache.services.label_changes import remove_labelled
+from mailcache.services.label_places import Place, place_of
+from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
 from mailcache.services.recovered import forget_refused
-from mailcache.services.rows import count_expunged, execute
+from mailcache.services.rows import execute
 from mailcache.services.selected_messages import SelectedMessage, select_messages
+from mailcache.services.transferred import delete_messages
 from mailcache.wire.number_set import NumberSet
 
 _EVERYTHING = NumberSet([(1, 2**32 - 1)])
@@ -34,26 +36,27 @@ _FORGET = """
     UPDATE mailcache_mutation SET message_id = NULL
     WHERE account_id = %(account)s AND message_id = ANY(%(messages)s) AND NOT id IN (SELECT id FROM forgotten)
 """
-_DELETE = "DELETE FROM mailcache_message WHERE account_id = %(account)s AND id = ANY(%(messages)s)"
 
 
-@transaction.atomic
 def expunge_messages(*, user_id: int, mailbox_id: int, uids: NumberSet = _EVERYTHING) -> NumberSet:
     """Remove the messages among ``uids`` that are marked ``\\Deleted``; returns which.
 
     Their Remote rows stay, so that no sync takes them for new mail before the upstream has expunged them as well.
-    Raises ``NoSuchMailbox``, ``LabelMailbox``.
+    Raises ``NoSuchMailbox``, and ``NoTrash`` where they go to Trash (``label_changes``) and there is none.
     """
-    locked = lock_mailbox(mailbox_id, user_id=user_id)
+    return with_locks([mailbox_id], partial(_expunge, mailbox_id, uids), user_id=user_id)
+
+
+def _expunge(mailbox_id: int, uids: NumberSet, locks: Locks) -> NumberSet:
+    locked = locks[mailbox_id]
     gone = [message for message in select_messages(locked, uids) if message.flags.system & SystemFlag.DELETED]
-    if not gone:
-        return NumberSet()
-    check_no_label([mailbox_id])
-    return remove_selected(locked, gone)
+    return remove_selected(locks, locked, gone) if gone else NumberSet()
 
 
-def remove_selected(locked: LockedMailbox, gone: Sequence[SelectedMessage]) -> NumberSet:
+def remove_selected(locks: Locks, locked: LockedMailbox, gone: Sequence[SelectedMessage]) -> NumberSet:
     """Remove messages of a locked mailbox, and queue their removal upstream, in the caller's transaction."""
+    if place_of(locked) is not Place.OWN:
+        return remove_labelled(locks, locked, gone)
     rows = [
         NewMutation(
             None,
@@ -68,19 +71,6 @@ def remove_selected(locked: LockedMailbox, gone: Sequence[SelectedMessage]) -> N
     ]
     queue_mutations(account_id=locked.account_id, kind=MutationKind.EXPUNGE, mailbox_id=locked.id, rows=rows)
     forget_refused(locked, [message.id for message in gone])
-    kinds = {"store": MutationKind.STORE.value, "copy": MutationKind.COPY.value}
-    execute(_FORGET, {**_which(locked, gone), **kinds})
+    forgotten = {"account": locked.account_id, "messages": [message.id for message in gone]}
+    execute(_FORGET, {**forgotten, "store": MutationKind.STORE.value, "copy": MutationKind.COPY.value})
     return delete_messages(locked, gone)
-
-
-def delete_messages(locked: LockedMailbox, gone: Sequence[SelectedMessage]) -> NumberSet:
-    """Delete messages of a locked mailbox, to which no mutation points any more, and journal it."""
-    execute(_DELETE, _which(locked, gone))
-    uids = NumberSet.from_numbers(message.uid for message in gone)
-    counters = count_expunged([message.flags for message in gone], (message.size for message in gone))
-    write_change(locked, expunged=uids, counters=counters)
-    return uids
-
-
-def _which(locked: LockedMailbox, messages: Sequence[SelectedMessage]) -> dict[str, object]:
-    return {"account": locked.account_id, "messages": [message.id for message in messages]}

@@ -11,6 +11,7 @@ from django.db import transaction
 from mailcache.flags import FlagDelta, FlagSet
 from mailcache.journal import LockedMailbox
 from mailcache.services import leases
+from mailcache.services.label_places import is_mark_local
 from mailcache.services.leases import Fence
 from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.message_flags import FlagChange, change_flags, pending_deltas
@@ -62,10 +63,13 @@ def _apply(mailbox_id: int, uidvalidity: int, flags: Mapping[int, FlagSet], sett
     rows = _read(locked, uidvalidity, flags.keys())
     owners = {row.message_id: row.remote_id for row in rows}
     overlay = pending_deltas(account_id=locked.account_id, owners=owners, settlements=settlements)
+    is_marked_here = is_mark_local(locked)
     changes: dict[int, FlagChange] = {}
     changed: set[int] = set()
     for row in rows:
         now = overlay.get(row.remote_id, FlagDelta()).apply(flags[row.upstream_uid])
+        if is_marked_here:
+            now = now.marked_like(row.shown)
         if now != row.shown:
             changes[row.message_id] = FlagChange(row.message_id, row.mailbox_id, row.uid, row.shown, now)
             changed.add(row.remote_id)

@@ -60,6 +60,7 @@ _GONE_AFTER = timedelta(seconds=30)
 # The same where more than half of this many or more mailboxes are missing at once.
 _MANY = 4
 _MANY_GONE_AFTER = timedelta(minutes=10)
+_BRINGS_MAIL = (*CREATORS, MutationKind.LABEL)
 _NOTICE = "The upstream no longer lists"
 _NO_RENAMES: Mapping[int, bytes] = MappingProxyType({})
 
@@ -263,7 +264,7 @@ def _note_missing(account: Account, missing: Sequence[Mailbox], *, of: int) -> l
 
 def _has_unsent_mail(mailbox: Mailbox) -> bool:
     """True when clients have put mail into it that the upstream does not have."""
-    return Mutation.objects.unsettled(mailbox.account_id).filter(target=mailbox, kind__in=CREATORS).exists()
+    return Mutation.objects.unsettled(mailbox.account_id).filter(target=mailbox, kind__in=_BRINGS_MAIL).exists()
 
 
 def _create_again(mailbox: Mailbox) -> None:

@@ -149,7 +149,7 @@ def _take_flags(locks: Locks, account_id: int, found: Sequence[_Candidate]) -> l
     overlay = pending_deltas(account_id=account_id, owners={row.message_id: row.message_id for row in found})
     changes = []
     for row in found:
-        after = overlay.get(row.message_id, FlagDelta()).apply(row.source)
+        after = overlay.get(row.message_id, FlagDelta()).apply(row.source).marked_like(row.before)
         if after != row.before:
             changes.append(FlagChange(row.message_id, row.mailbox_id, row.uid, row.before, after))
     for mailbox_id in {change.mailbox_id for change in changes}:

@@ -14,16 +14,19 @@ from typing import Any, NamedTuple
 
 from django.db import transaction
 
-from mailcache.flags import FlagSet
+from mailcache.errors import StaleList
+from mailcache.flags import ALL_SYSTEM_FLAGS, FlagSet, SystemFlag
 from mailcache.journal import LockedMailbox, write_change
-from mailcache.models import Mailbox, MailboxRole
+from mailcache.models import LABEL_KINDS, Account, Mailbox, MailboxRole, MutationKind
 from mailcache.services import leases
 from mailcache.services.ingest_expunge import remove_own_messages
 from mailcache.services.label_adoption import adopt_messages
 from mailcache.services.leases import Fence
 from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.message_flags import FlagChange
+from mailcache.services.overlay import is_list_stale
 from mailcache.services.rows import count_appeared, count_changed, count_expunged, execute, fetch_all
+from mailcache.services.settle_labels import rename_label
 from mailcache.wire.number_set import NumberSet
 
 ALL_MAIL_HIDDEN = "the upstream hides All Mail from IMAP"
@@ -51,7 +54,7 @@ _SHOWN = """
 _SHOW = """
     INSERT INTO mailcache_message (account_id, mailbox_id, uid, flags, keywords, modseq, internal_date,
                                    internal_zone, size, emailid, threadid, content_id, remote_id)
-    SELECT source.account_id, input.mailbox_id, input.uid, source.flags, source.keywords, input.modseq,
+    SELECT source.account_id, input.mailbox_id, input.uid, source.flags & %(unmarked)s, source.keywords, input.modseq,
            source.internal_date, source.internal_zone, source.size, source.emailid, source.threadid,
            source.content_id, source.remote_id
     FROM unnest(%(remotes)s::bigint[], %(mailboxes)s::bigint[], %(uids)s::bigint[], %(modseqs)s::bigint[])
@@ -59,6 +62,16 @@ _SHOW = """
     JOIN mailcache_message AS source ON source.remote_id = input.remote_id AND source.mailbox_id = %(source)s
     WHERE source.account_id = %(account)s
     RETURNING mailbox_id, uid, flags, size
+"""
+
+# What clients changed and no read of the upstream contains yet; of one label the last change counts.
+_PENDING = """
+    SELECT DISTINCT ON (mutation.remote_id, mutation.target_id)
+           mutation.remote_id, mailbox.label, mutation.kind = %(label)s
+    FROM mailcache_mutation AS mutation JOIN mailcache_mailbox AS mailbox ON mailbox.id = mutation.target_id
+    WHERE mutation.account_id = %(account)s AND mutation.kind = ANY(%(kinds)s) AND mutation.remote_id = ANY(%(remotes)s)
+      AND (mutation.settlement IS NULL OR mutation.settlement > %(settlements)s)
+    ORDER BY mutation.remote_id, mutation.target_id, mutation.id DESC
 """
 
 # A change that waits to be replayed is the message's, not the label's.
@@ -84,13 +97,6 @@ _NOT_SHOWN = """
       AND NOT EXISTS (SELECT 1 FROM mailcache_message AS message
                       WHERE message.remote_id = remote.id AND message.mailbox_id = %(mailbox)s)
     ORDER BY remote.uid LIMIT %(limit)s
-"""
-
-
-# A renamed label is another text in X-GM-LABELS; which messages have it is the same.
-_RENAME = """
-    UPDATE mailcache_remote SET labels = array_replace(labels, %(old)s, %(new)s)
-    WHERE account_id = %(account)s AND labels @> ARRAY[%(old)s]
 """
 
 
@@ -126,22 +132,31 @@ class _Story:
 
 @transaction.atomic
 def apply_labels(
-    *, fence: Fence, source_mailbox_id: int, uidvalidity: int, labels: Mapping[int, Collection[str]]
+    *,
+    fence: Fence,
+    source_mailbox_id: int,
+    uidvalidity: int,
+    labels: Mapping[int, Collection[str]],
+    settlements: int = 0,
 ) -> LabelChanges:
     """Take over the labels of messages by upstream UID: they appear in label mailboxes, and disappear from them.
 
     Only a mailbox that holds all mail is a source of label mailboxes: what is in Spam or Trash is shown nowhere else,
-    whatever its labels are.
+    whatever its labels are. What clients changed lies on top of that, unless it had settled when the account had
+    counted ``settlements``, before these labels were read.
     """
     leases.check(fence)
-    return with_locks([source_mailbox_id], partial(_apply, source_mailbox_id, uidvalidity, labels))
+    return with_locks([source_mailbox_id], partial(_apply, source_mailbox_id, uidvalidity, labels, settlements))
 
 
-def _apply(source_id: int, uidvalidity: int, labels: Mapping[int, Collection[str]], locks: Locks) -> LabelChanges:
+def _apply(
+    source_id: int, uidvalidity: int, labels: Mapping[int, Collection[str]], settlements: int, locks: Locks
+) -> LabelChanges:
     account_id = locks[source_id].account_id
     where = {"account": account_id, "mailbox": source_id, "uidvalidity": uidvalidity, "uids": list(labels)}
     remotes = fetch_all(_REMOTES, where)
-    changes = show_messages(locks, source_id, {remote_id: labels[uid] for remote_id, uid, _ in remotes})
+    told = {remote_id: labels[uid] for remote_id, uid, _ in remotes}
+    changes = show_messages(locks, source_id, told, settlements=settlements)
     noted = {remote_id: labels[uid] for remote_id, uid, known in remotes if set(known) != set(labels[uid])}
     if noted:
         columns = {"ids": list(noted), "labels": ["\n".join(sorted(each)) for each in noted.values()]}
@@ -150,21 +165,26 @@ def _apply(source_id: int, uidvalidity: int, labels: Mapping[int, Collection[str
 
 
 @transaction.atomic
-def set_labels(*, fence: Fence, labels: Mapping[bytes, str]) -> list[int]:
+def set_labels(*, fence: Fence, labels: Mapping[bytes, str], settlements: int | None = None) -> list[int]:
     """Note which mailboxes show a label, by upstream name; returns those that did not.
 
-    A mailbox that no longer shows one must have Remotes of its own: ``label_adoption.split_off``.
+    A mailbox that no longer shows one must have Remotes of its own: ``label_adoption.split_off``. Raises ``StaleList``
+    where a change of names has settled after ``settlements`` was read, before the LIST.
     """
     leases.check(fence)
+    Account.objects.select_for_update(no_key=True).get(pk=fence.account_id)
+    if settlements is not None and is_list_stale(account_id=fence.account_id, settlements=settlements):
+        raise StaleList("a mailbox was created, deleted or renamed upstream while the list was being read")
     new = []
     for mailbox in Mailbox.objects.mirrored(fence.account_id).order_by("pk"):
         before, after = mailbox.label, labels.get(bytes(mailbox.upstream_name or b""), "")
         if before == after:
             continue
-        Mailbox.objects.filter(pk=mailbox.pk).update(label=after)
         if before and after:
-            execute(_RENAME, {"account": fence.account_id, "old": before, "new": after})
-        elif after:
+            rename_label(mailbox, after)
+            continue
+        Mailbox.objects.filter(pk=mailbox.pk).update(label=after)
+        if after:
             new.append(mailbox.pk)
     return new
 
@@ -216,14 +236,16 @@ def label_mailboxes(account_id: int, source_mailbox_id: int) -> dict[str, int]:
     """Return the mailboxes that show messages of a source, by label; none unless it holds all mail."""
     if not Mailbox.objects.filter(account_id=account_id, pk=source_mailbox_id, role=MailboxRole.ALL).exists():
         return {}
-    rows = Mailbox.objects.filter(account_id=account_id).exclude(label="")
+    rows = Mailbox.objects.present(account_id).exclude(label="")
     return dict(rows.values_list("label", "pk"))
 
 
-def show_messages(locks: Locks, source_id: int, labels: Mapping[int, Collection[str]]) -> LabelChanges:
+def show_messages(
+    locks: Locks, source_id: int, labels: Mapping[int, Collection[str]], *, settlements: int = 0
+) -> LabelChanges:
     """Bring label mailboxes in step with the labels of Remotes (by row id, in the order of their UIDs).
 
-    In the caller's transaction, which has locked the source.
+    In the caller's transaction, which has locked the source. ``settlements`` as in ``apply_labels``.
     """
     account_id = locks[source_id].account_id
     mailboxes = label_mailboxes(account_id, source_id)
@@ -231,7 +253,7 @@ def show_messages(locks: Locks, source_id: int, labels: Mapping[int, Collection[
         return LabelChanges()
     wanted = {
         (remote_id, mailboxes[label]): None
-        for remote_id, names in labels.items()
+        for remote_id, names in with_pending_labels(account_id, labels, settlements).items()
         for label in names
         if label in mailboxes
     }
@@ -240,12 +262,33 @@ def show_messages(locks: Locks, source_id: int, labels: Mapping[int, Collection[
     missing = [pair for pair in wanted if pair not in shown]
     surplus = [row for pair, row in shown.items() if pair not in wanted]
     locks.require({mailbox_id for _, mailbox_id in missing} | {row.mailbox_id for row in surplus})
-    parameters = {"account": account_id, "source": source_id}
+    parameters = {
+        "account": account_id,
+        "source": source_id,
+        "unmarked": int(ALL_SYSTEM_FLAGS & ~SystemFlag.DELETED),
+    }
     adopted = adopt_messages(locks, source_id, missing)
     appeared = _show(locks, parameters, [pair for pair in missing if pair not in adopted.pairs])
     disappeared = _hide(parameters, surplus)
     _tell(locks, appeared, disappeared, adopted.changes)
     return LabelChanges(len(appeared), len(disappeared))
+
+
+def with_pending_labels(
+    account_id: int, labels: Mapping[int, Collection[str]], settlements: int = 0
+) -> dict[int, set[str]]:
+    """Return labels by Remote as clients have changed them since (the overlay)."""
+    found = {remote_id: set(names) for remote_id, names in labels.items()}
+    parameters = {
+        "account": account_id,
+        "kinds": [kind.value for kind in LABEL_KINDS],
+        "label": MutationKind.LABEL.value,
+        "remotes": list(labels),
+        "settlements": settlements,
+    }
+    for remote_id, label, is_added in fetch_all(_PENDING, parameters):
+        (found[remote_id].add if is_added else found[remote_id].discard)(label)
+    return found
 
 
 def _show(locks: Locks, parameters: dict[str, Any], missing: Collection[tuple[int, int]]) -> list[_Row]:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from mailcache.errors import InvalidValue, NameTaken, NoSuchMailbox
 from mailcache.journal import announce
 from mailcache.models import Account, Mailbox, MailboxRole, MutationKind
-from mailcache.names import DELIMITER, INBOX, check_new_name
+from mailcache.names import DELIMITER, INBOX, check_new_name, upstream_name
 from mailcache.services.ingest_list import next_uidvalidity
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
 from mailcache.services.recovered import check_not_recovered
@@ -47,6 +47,7 @@ def delete_mailbox(*, user_id: int, mailbox_id: int) -> None:
     mailbox = _lock_mailbox(user_id, mailbox_id)
     if mailbox.name == INBOX:
         raise InvalidValue("INBOX cannot be deleted")
+    _check_not_system(mailbox)
     execute(_EMPTY, {"account": mailbox.account_id, "mailbox": mailbox.pk})
     mailbox.deleted_at = timezone.now()
     mailbox.messages = mailbox.unseen = mailbox.deleted = mailbox.bytes = 0
@@ -69,6 +70,7 @@ def rename_mailbox(*, user_id: int, mailbox_id: int, name: str) -> None:
         account.save(update_fields=["last_uidvalidity"])
         move_messages(user_id=user_id, mailbox_id=mailbox.pk, target_id=target.pk, uids=_EVERYTHING)
         return
+    _check_not_system(mailbox)
     before = mailbox.name
     _check_free(account, name)
     if (name + DELIMITER).startswith(before + DELIMITER):
@@ -92,11 +94,32 @@ def set_subscribed(*, user_id: int, mailbox_id: int, subscribed: bool) -> None:
 
 def _create(account: Account, name: str, role: MailboxRole) -> Mailbox:
     _check_free(account, name)
+    label = _label(account, name)
     mailbox = Mailbox.objects.create(
-        account=account, name=name, role=role, uidvalidity=next_uidvalidity(account), upstream_name=None
+        account=account,
+        name=name,
+        # Gmail gives no special uses.
+        role=MailboxRole.NONE if label else role,
+        uidvalidity=next_uidvalidity(account),
+        upstream_name=None,
+        label=label,
     )
     _queue(mailbox, MutationKind.CREATE, {"name": name, "role": role.value})
     return mailbox
+
+
+def _label(account: Account, name: str) -> str:
+    """Return the label that a new mailbox shows where mailboxes are labels."""
+    labelled = Mailbox.objects.present(account.pk).exclude(label="").first()
+    return "" if labelled is None else upstream_name(name, delimiter=labelled.upstream_delimiter)
+
+
+def _check_not_system(mailbox: Mailbox) -> None:
+    """Raise ``InvalidValue`` for Gmail's own mailboxes, which nobody can rename or delete."""
+    has_labels = Mailbox.objects.present(mailbox.account_id).exclude(label="").exists()
+    is_source = has_labels and mailbox.role in (MailboxRole.ALL, MailboxRole.JUNK, MailboxRole.TRASH)
+    if is_source or mailbox.label.startswith("\\"):
+        raise InvalidValue("this mailbox belongs to the mail provider")
 
 
 def _check_free(account: Account, name: str) -> None:

@@ -6,7 +6,7 @@ begun again with all that are known to be needed. Where messages are not shared 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeVar
 
 from django.db import transaction
@@ -32,6 +32,9 @@ class Locks:
 
     def __getitem__(self, mailbox_id: int) -> LockedMailbox:
         return self._locked[mailbox_id]
+
+    def __iter__(self) -> Iterator[LockedMailbox]:
+        return iter(self._locked.values())
 
     def require(self, mailbox_ids: Collection[int]) -> None:
         """Make sure that these are locked: go on, or have the work begun anew. What was read before may be stale."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
-from mailcache.flags import FlagSet
-from mailcache.journal import lock_mailbox, write_change
-from mailcache.models import Mutation, MutationKind, MutationState, ParkedCause
+from mailcache.models import LABEL_KINDS, MailboxRole, Mutation, MutationKind, MutationState, ParkedCause, Remote
+from mailcache.services.label_places import mailbox_with_role
+from mailcache.services.labels import show_messages
+from mailcache.services.mailbox_locks import with_locks
 from mailcache.services.recovered import restore_recovered
-from mailcache.services.rows import count_expunged, execute, fetch_all
+from mailcache.services.rows import fetch_all
+from mailcache.services.transferred import remove_messages_here
 from mailcache.signals import announce_mutations
-from mailcache.wire.number_set import NumberSet
 
 _DEPENDENTS = """
     WITH RECURSIVE dropped AS (
@@ -45,11 +45,6 @@ _FORGET_REMOTES = """
     DELETE FROM mailcache_remote WHERE account_id = %(account)s AND id IN (SELECT id FROM forgotten)
     RETURNING mailbox_id
 """
-_MESSAGES = """
-    SELECT mailbox_id, id, uid, flags, size FROM mailcache_message
-    WHERE account_id = %(account)s AND id = ANY(%(ids)s) ORDER BY mailbox_id, uid
-"""
-_DELETE = "DELETE FROM mailcache_message WHERE account_id = %(account)s AND id = ANY(%(ids)s)"
 _TRANSFERS = frozenset({MutationKind.COPY, MutationKind.MOVE})
 _TAKES_AWAY = frozenset({MutationKind.EXPUNGE, MutationKind.MOVE})
 
@@ -88,9 +83,14 @@ def drop_mutations(*, account_id: int, ids: Collection[int]) -> Dropped:
     """
     which: dict[str, Any] = {"account": account_id, "ids": list(ids), "settled": MutationState.SETTLED.value}
     all_ids = [mutation_id for (mutation_id,) in fetch_all(_DEPENDENTS, which)]
-    messages = Mutation.objects.filter(pk__in=all_ids, kind__in=_TRANSFERS, message__isnull=False)
-    remove_messages_here(account_id, list(messages.values_list("message_id", flat=True)))
-    return Dropped(all_ids, undo_mutations(account_id, all_ids))
+    rows = Mutation.objects.filter(pk__in=all_ids)
+    labels = rows.filter(kind__in=LABEL_KINDS)
+    remotes = list(labels.filter(remote__isnull=False).values_list("remote_id", flat=True))
+    unmade = rows.filter(kind__in=_TRANSFERS) | labels.filter(kind=MutationKind.LABEL, remote=None)
+    remove_messages_here(account_id, list(unmade.filter(message__isnull=False).values_list("message_id", flat=True)))
+    mailboxes = undo_mutations(account_id, all_ids)
+    _show_as_upstream(account_id, remotes)
+    return Dropped(all_ids, mailboxes)
 
 
 def undo_mutations(account_id: int, ids: Collection[int]) -> frozenset[int]:
@@ -101,15 +101,9 @@ def undo_mutations(account_id: int, ids: Collection[int]) -> frozenset[int]:
     return frozenset(mailbox_id for (mailbox_id,) in mailboxes)
 
 
-def remove_messages_here(account_id: int, message_ids: Collection[int]) -> None:
-    """Take messages away in the caller's transaction, mailbox by mailbox in the order in which all lock them."""
-    found = fetch_all(_MESSAGES, {"account": account_id, "ids": list(message_ids)}) if message_ids else []
-    for mailbox_id, rows in groupby(found, key=lambda row: int(row[0])):
-        locked = lock_mailbox(mailbox_id)
-        gone = list(rows)
-        execute(_DELETE, {"account": account_id, "ids": [row[1] for row in gone]})
-        write_change(
-            locked,
-            expunged=NumberSet.from_numbers(row[2] for row in gone),
-            counters=count_expunged([FlagSet.of(row[3]) for row in gone], [row[4] for row in gone]),
-        )
+def _show_as_upstream(account_id: int, remote_ids: Collection[int]) -> None:
+    """Show messages in the label mailboxes that the upstream has them in, in the caller's transaction."""
+    labels = dict(Remote.objects.filter(account_id=account_id, pk__in=remote_ids).values_list("pk", "labels"))
+    source_id = mailbox_with_role(account_id, MailboxRole.ALL)
+    if labels and source_id is not None:
+        with_locks([source_id], lambda locks: show_messages(locks, source_id, labels))

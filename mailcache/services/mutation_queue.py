@@ -12,7 +12,7 @@ from django.db import transaction
 
 from mailcache.flags import FlagDelta
 from mailcache.models import MutationKind, MutationState
-from mailcache.services.rows import execute
+from mailcache.services.rows import fetch_all
 from mailcache.signals import announce_mutations
 
 _QUEUE = """
@@ -30,6 +30,7 @@ _QUEUE = """
     ) WITH ORDINALITY AS row (message_id, remote_id, depends_on_id, content_id,
                               add_flags, add_keywords, remove_flags, remove_keywords, arguments, position)
     ORDER BY position
+    RETURNING id
 """
 _NO_DELTA = FlagDelta()
 
@@ -53,10 +54,13 @@ def queue_mutations(
     mailbox_id: int | None,
     rows: Sequence[NewMutation],
     target_id: int | None = None,
-) -> None:
-    """Queue mutations of one kind, in order, in the caller's transaction; replay hears of them after COMMIT."""
+) -> list[int]:
+    """Queue mutations of one kind, in order, in the caller's transaction; replay hears of them after COMMIT.
+
+    Returns their ids, in the order of ``rows``.
+    """
     if not rows:
-        return
+        return []
     parameters: dict[str, Any] = {
         "account": account_id,
         "mailbox": mailbox_id,
@@ -73,5 +77,6 @@ def queue_mutations(
         "remove": [int(row.delta.remove.system) for row in rows],
         "remove_keywords": [" ".join(sorted(row.delta.remove.keywords)) for row in rows],
     }
-    execute(_QUEUE, parameters)
+    ids = sorted(number for (number,) in fetch_all(_QUEUE, parameters))
     transaction.on_commit(partial(announce_mutations, account_id))
+    return ids

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from mailcache.flags import FlagDelta, FlagSet
-from mailcache.models import CREATORS, MAILBOX_KINDS, Account, MutationKind, MutationState
+from mailcache.models import CREATORS, LABEL_KINDS, MAILBOX_KINDS, Account, MutationKind, MutationState
 from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.message_flags import FlagChange, change_flags, pending_deltas
 from mailcache.services.rows import execute, fetch_all
@@ -53,7 +53,7 @@ _MOOT = """
     WITH RECURSIVE moot AS (
         SELECT id FROM mailcache_mutation
         WHERE account_id = %(account)s
-          AND ((remote_id = ANY(%(remotes)s) AND kind = ANY(%(flags_and_expunges)s))
+          AND ((remote_id = ANY(%(remotes)s) AND kind = ANY(%(in_place)s))
                OR message_id IN (SELECT id FROM mailcache_message
                                  WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)))
         UNION
@@ -79,7 +79,7 @@ _CONSTANTS: dict[str, Any] = {
     "store": MutationKind.STORE.value,
     "creators": [kind.value for kind in CREATORS],
     "names": [kind.value for kind in MAILBOX_KINDS],
-    "flags_and_expunges": [MutationKind.STORE.value, MutationKind.EXPUNGE.value],
+    "in_place": [kind.value for kind in (MutationKind.STORE, MutationKind.EXPUNGE, *LABEL_KINDS)],
 }
 
 

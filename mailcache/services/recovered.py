@@ -11,13 +11,23 @@ from django.db import transaction
 
 from mailcache.errors import InvalidValue
 from mailcache.flags import FlagSet
-from mailcache.journal import LockedMailbox, lock_mailbox, write_change
-from mailcache.models import Account, Mailbox, Message, Mutation, MutationKind, MutationState, ParkedCause
+from mailcache.journal import LockedMailbox, lock_mailbox, lock_mailboxes, write_change
+from mailcache.models import (
+    LABEL_KINDS,
+    Account,
+    Mailbox,
+    Message,
+    Mutation,
+    MutationKind,
+    MutationState,
+    ParkedCause,
+)
 from mailcache.names import RECOVERED
 from mailcache.services import leases
 from mailcache.services.ingest_list import next_uidvalidity
 from mailcache.services.leases import Fence
 from mailcache.services.rows import count_appeared, count_expunged, execute
+from mailcache.services.transferred import remove_messages_here
 from mailcache.wire.number_set import NumberSet
 
 # Whoever takes a refused message away decides what becomes of it.
@@ -70,14 +80,25 @@ def recover_append(*, fence: Fence, mutation_id: int, reason: str, cause: Parked
     }
     went_on = execute(_GO_ON, parameters)
     if mutation.message_id is None and went_on:
-        Mutation.objects.filter(depends_on=mutation).update(depends_on=None)
+        waiting = Mutation.objects.filter(depends_on=mutation)
+        waiting.filter(kind__in=LABEL_KINDS).delete()
+        waiting.update(depends_on=None)
         mutation.delete()
         return
     mutation.state, mutation.last_error = MutationState.PARKED, reason[:2000]
     mutation.parked_cause = cause
     mutation.save(update_fields=["state", "last_error", "parked_cause"])
+    labels = Mutation.objects.filter(account=account, depends_on=mutation, kind=MutationKind.LABEL)
+    shown_in = set(labels.filter(message__isnull=False).values_list("target_id", flat=True))
+    recovered = _recovered(account)
+    # All at once, in the order in which everybody does.
+    lock_mailboxes({mutation.target_id, recovered.pk, *filter(None, shown_in)})
+    # It gets its labels if it is appended after all.
+    shown = list(labels.filter(message__isnull=False).values_list("message_id", flat=True))
+    labels.update(message=None)
+    remove_messages_here(account.pk, shown)
     if mutation.message_id is not None:
-        _transfer(mutation.message_id, mutation.target_id, _recovered(account).pk)
+        _transfer(mutation.message_id, mutation.target_id, recovered.pk)
 
 
 def restore_recovered(mutation: Mutation) -> None:

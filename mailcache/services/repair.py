@@ -6,11 +6,12 @@ from typing import Any
 
 from django.db import transaction
 
-from mailcache.flags import FlagSet, SystemFlag
+from mailcache.flags import ALL_SYSTEM_FLAGS, FlagSet, SystemFlag
 from mailcache.journal import lock_mailbox
 from mailcache.models import Mailbox
 from mailcache.services import leases
 from mailcache.services.ingest_flags import apply_upstream_flags
+from mailcache.services.label_places import is_mark_local
 from mailcache.services.leases import Fence
 from mailcache.services.rows import CHUNK_ROWS, fetch_all
 
@@ -20,7 +21,7 @@ _DIFFERING = """
     FROM mailcache_remote AS remote
     JOIN mailcache_message AS message ON message.remote_id = remote.id AND message.mailbox_id = remote.mailbox_id
     WHERE remote.account_id = %(account)s AND remote.mailbox_id = %(mailbox)s AND remote.uidvalidity = %(uidvalidity)s
-      AND (message.flags <> remote.flags OR message.keywords <> remote.keywords)
+      AND ((message.flags # remote.flags) & %(compared)s <> 0 OR message.keywords <> remote.keywords)
       AND NOT EXISTS (
           SELECT FROM mailcache_mutation AS mutation
           WHERE mutation.account_id = %(account)s AND mutation.message_id = message.id
@@ -73,12 +74,20 @@ def repair_mailbox(*, fence: Fence, mailbox_id: int, uidvalidity: int) -> int:
         "mailbox": mailbox_id,
         "uidvalidity": uidvalidity,
         "most": CHUNK_ROWS,
+        "compared": _compared_flags(mailbox_id),
     }
     # First: counters that are wrong could forbid every further change of the mailbox.
     repaired = _recount(fence, where)
     while found := _repair_flags(fence, where) + _forget_lost(fence, where):
         repaired += found
     return repaired
+
+
+def _compared_flags(mailbox_id: int) -> int:
+    """Return which system flags are the upstream's: not ``\\Deleted`` in All Mail, where mailboxes are labels."""
+    with transaction.atomic():
+        locked = lock_mailbox(mailbox_id)
+    return int(ALL_SYSTEM_FLAGS & ~SystemFlag.DELETED if is_mark_local(locked) else ALL_SYSTEM_FLAGS)
 
 
 def _recount(fence: Fence, where: dict[str, Any]) -> int:

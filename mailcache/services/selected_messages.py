@@ -7,14 +7,15 @@ from typing import NamedTuple
 
 from mailcache.flags import FlagSet
 from mailcache.journal import LockedMailbox
-from mailcache.models import CREATORS, MutationState
+from mailcache.models import CREATORS, MutationKind, MutationState
 from mailcache.services.rows import fetch_all
 from mailcache.wire.number_set import NumberSet
 
 _READ = """
     SELECT message.id, message.uid, message.flags, message.keywords, message.modseq, message.size,
            message.internal_date, message.internal_zone, message.content_id, message.remote_id,
-           (SELECT max(mutation.id) FROM mailcache_mutation AS mutation
+           (SELECT max(CASE WHEN mutation.kind = %(label)s THEN mutation.depends_on_id ELSE mutation.id END)
+            FROM mailcache_mutation AS mutation
             WHERE mutation.message_id = message.id AND mutation.kind = ANY(%(creators)s)
               AND mutation.target_id = message.mailbox_id
               AND mutation.state <> %(settled)s) AS creator_id
@@ -24,7 +25,8 @@ _READ = """
     WHERE message.account_id = %(account)s AND message.mailbox_id = %(mailbox)s
     ORDER BY message.uid
 """
-_CREATORS = [kind.value for kind in CREATORS]
+# A message that got a label is made by what its label waits for.
+_CREATORS = [kind.value for kind in (*CREATORS, MutationKind.LABEL)]
 
 
 class SelectedMessage(NamedTuple):
@@ -71,6 +73,7 @@ def select_messages(locked: LockedMailbox, uids: NumberSet) -> list[SelectedMess
         "first": [first for first, _ in uids.ranges],
         "last": [last for _, last in uids.ranges],
         "creators": _CREATORS,
+        "label": MutationKind.LABEL.value,
         "settled": MutationState.SETTLED.value,
     }
     return [

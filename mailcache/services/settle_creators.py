@@ -8,18 +8,21 @@ was noted before the mutation was sent tells these apart; in both cases one mess
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.db import transaction
 
 from mailcache.flags import FlagDelta, FlagSet
-from mailcache.journal import LockedMailbox, lock_mailbox
+from mailcache.journal import LockedMailbox
 from mailcache.models import CREATORS, MutationKind, MutationState
 from mailcache.services.give_way import GivingWay
 from mailcache.services.leases import Fence
+from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
 from mailcache.services.rows import execute, fetch_all, keyword_column
 from mailcache.services.settlement import begin_settlement
+from mailcache.services.twins import join_twins
 
 _READ = """
     SELECT mutation.id, mutation.kind, mutation.mailbox_id, mutation.message_id, mutation.remote_id,
@@ -55,6 +58,10 @@ _SETTLE = """
         UPDATE mailcache_message AS message SET remote_id = input.remote_id
         FROM input JOIN mailcache_mutation AS mutation ON mutation.id = input.id
         WHERE message.id = mutation.message_id AND message.account_id = %(account)s
+    ), labelled AS (
+        UPDATE mailcache_message AS message SET remote_id = input.remote_id
+        FROM input JOIN mailcache_mutation AS label ON label.depends_on_id = input.id AND label.kind = %(label)s
+        WHERE message.id = label.message_id AND message.account_id = %(account)s
     ), dependent AS (
         UPDATE mailcache_mutation AS dependent SET remote_id = input.remote_id, depends_on_id = NULL
         FROM input WHERE dependent.account_id = %(account)s AND dependent.depends_on_id = input.id
@@ -110,6 +117,16 @@ class _Creator(NamedTuple):
     upstream_id: str
 
 
+class _Told(NamedTuple):
+    """The arguments of ``settle_creators``."""
+
+    uidvalidity: int
+    uids: Mapping[int, int]
+    kept: FlagSet
+    source_stays: bool
+    restates_flags: bool
+
+
 class _Place(NamedTuple):
     creator: _Creator
     uid: int
@@ -133,16 +150,23 @@ def settle_creators(
     where it was. ``restates_flags``: flags given with APPEND are not to be relied on, they are queued as a change.
     """
     settlement = begin_settlement(fence, uids)
-    locked = lock_mailbox(target_id)
-    creators = _read(locked, uids, kept_local or FlagSet(), restates_flags=restates_flags)
+    told = _Told(uidvalidity, uids, kept_local or FlagSet(), source_stays, restates_flags)
+    with_locks([target_id], partial(_settle_told, settlement, target_id, told))
+
+
+def _settle_told(settlement: int, target_id: int, told: _Told, locks: Locks) -> None:
+    locked = locks[target_id]
+    creators = _read(locked, told.uids, told.kept, restates_flags=told.restates_flags)
     if not creators:
         return
-    places = _places(locked, uidvalidity, uids, creators)
+    places = _places(locked, told.uidvalidity, told.uids, creators)
     _settle(locked, settlement, places)
+    if locked.shares_messages:
+        join_twins(locks, [place.remote_id for place in places])
     moved = [place for place in places if place.creator.kind == MutationKind.MOVE and place.creator.source_id]
     if moved:
-        _leave(locked, settlement, moved, source_stays=source_stays)
-    if restates_flags:
+        _leave(locked, settlement, moved, source_stays=told.source_stays)
+    if told.restates_flags:
         _restate(locked, places)
 
 
@@ -225,6 +249,7 @@ def _settle(locked: LockedMailbox, settlement: int, places: Sequence[_Place]) ->
         "sources": [place.creator.source_id for place in places],
         "settled": _SETTLED,
         "settlement": settlement,
+        "label": MutationKind.LABEL.value,
     }
     execute(_SETTLE, parameters)
     execute(_LIST, parameters)

@@ -9,7 +9,9 @@ from mailcache.models import Mailbox, Mutation, MutationState
 from mailcache.services.ingest_list import delete_mailbox_rows
 from mailcache.services.leases import Fence
 from mailcache.services.rows import execute
+from mailcache.services.settle_labels import forget_label, rename_label
 from mailcache.services.settlement import begin_settlement
+from mailcache.wire import utf7
 
 # A message that was taken out of a mailbox is no longer that mailbox's affair.
 _SETTLED_ELSEWHERE = """
@@ -41,6 +43,8 @@ def settle_create(*, fence: Fence, mutation_id: int, upstream_name: bytes, delim
     if mutation is None or mutation.mailbox is None:
         return
     _check_free(mutation.mailbox, upstream_name)
+    if mutation.mailbox.label:
+        rename_label(mutation.mailbox, utf7.decode(upstream_name))
     Mailbox.objects.filter(pk=mutation.mailbox.pk).update(
         upstream_name=upstream_name, upstream_delimiter=delimiter, upstream_uidvalidity=None, upstream_mailbox_id=""
     )
@@ -63,6 +67,8 @@ def settle_rename(*, fence: Fence, mutation_id: int, upstream_name: bytes) -> No
         if row.pk == mailbox.pk or is_below:
             row.upstream_name = upstream_name + name[len(before) :]
             row.save(update_fields=["upstream_name"])
+            if row.label and not row.label.startswith("\\"):
+                rename_label(row, utf7.decode(row.upstream_name))
 
 
 @transaction.atomic
@@ -80,6 +86,8 @@ def settle_delete(*, fence: Fence, mutation_id: int) -> None:
     execute(_SETTLED_ELSEWHERE, which)
     execute(_INTO, which)
     execute(_OF_ITS_REMOTES, which)
+    if mailbox.label:
+        forget_label(mailbox)
     delete_mailbox_rows(mailbox)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import transaction
 
 from mailcache.flags import FlagDelta, FlagSet
-from mailcache.models import LATENCY_BOUNDS, MAILBOX_KINDS, MutationKind, MutationState, ParkedCause
+from mailcache.models import LABEL_KINDS, LATENCY_BOUNDS, MAILBOX_KINDS, MutationKind, MutationState, ParkedCause
 from mailcache.services import leases
 from mailcache.services.leases import Fence
 from mailcache.services.rows import execute, fetch_all, keyword_column
@@ -78,13 +78,15 @@ _FORGET = """
     )
     DELETE FROM mailcache_mutation WHERE account_id = %(account)s AND id = ANY(%(ids)s)
 """
-# Creators are told by the mailbox that they made a message in, all others by the one that their message was in.
+# Creators are told by the mailbox that they made a message in, all others by the one that their message was in: a label
+# is told of with that.
 _PURGEABLE = """
     SELECT mutation.id, mutation.kind, mutation.remote_id
     FROM mailcache_mutation AS mutation LEFT JOIN mailcache_remote AS remote ON remote.id = mutation.remote_id
     WHERE mutation.account_id = %(account)s AND mutation.state = %(settled)s
       AND mutation.settlement <= %(settlements)s AND NOT mutation.kind = ANY(%(names)s)
-      AND coalesce(mutation.target_id, remote.mailbox_id, mutation.mailbox_id) = %(mailbox)s
+      AND coalesce(CASE WHEN NOT mutation.kind = ANY(%(labels)s) THEN mutation.target_id END,
+                   remote.mailbox_id, mutation.mailbox_id) = %(mailbox)s
 """
 _STILL_THERE = """
     WITH forgotten AS (
@@ -218,6 +220,7 @@ def purge_settled(*, fence: Fence, mailbox_id: int, settlements: int) -> int:
     """
     leases.check(fence)
     which = {**_which(fence, ()), "mailbox": mailbox_id, "settlements": settlements, "names": _NAMES}
+    which["labels"] = [kind.value for kind in LABEL_KINDS]
     rows = fetch_all(_PURGEABLE, which)
     execute(_FORGET, _which(fence, [mutation_id for mutation_id, _, _ in rows]))
     expunged = [remote for _, kind, remote in rows if kind == MutationKind.EXPUNGE and remote is not None]

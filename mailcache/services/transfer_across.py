@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -15,9 +17,9 @@ from mailcache.models import Content, Message
 from mailcache.segments import read_chunks
 from mailcache.services.append import AppendedMessage, AppendResult, append_messages, spooled_message
 from mailcache.services.expunge import remove_selected
-from mailcache.services.label_guard import check_no_label
+from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.selected_messages import select_messages
-from mailcache.services.transfer import TransferResult
+from mailcache.services.transferred import TransferResult
 from mailcache.spool import SpooledLiteral, spool_directory
 from mailcache.wire.number_set import NumberSet
 
@@ -33,15 +35,17 @@ def copy_across_accounts(*, user_id: int, mailbox_id: int, target_id: int, uids:
 
 def move_across_accounts(*, user_id: int, mailbox_id: int, target_id: int, uids: NumberSet) -> TransferResult:
     """Move messages into a mailbox of another account of the user: they are there before they go here."""
-    check_no_label([mailbox_id])
     messages = _messages(user_id, mailbox_id, uids)
     result = _result(messages, _append(user_id, target_id, messages))
-    with transaction.atomic():
-        locked = lock_mailbox(mailbox_id, user_id=user_id)
-        copied = select_messages(locked, NumberSet.from_numbers(result.source_uids))
-        if copied:
-            remove_selected(locked, copied)
+    with_locks([mailbox_id], partial(_remove, mailbox_id, result.source_uids), user_id=user_id)
     return result
+
+
+def _remove(mailbox_id: int, uids: Sequence[int], locks: Locks) -> None:
+    locked = locks[mailbox_id]
+    copied = select_messages(locked, NumberSet.from_numbers(uids))
+    if copied:
+        remove_selected(locks, locked, copied)
 
 
 def _messages(user_id: int, mailbox_id: int, uids: NumberSet) -> list[Message]:

@@ -10,11 +10,12 @@ from collections.abc import Collection
 
 from django.db import transaction
 
-from mailcache.models import Mutation, MutationKind, MutationState
+from mailcache.models import LABEL_KINDS, Mutation, MutationKind, MutationState
 from mailcache.services import leases
 from mailcache.services.leases import Fence
-from mailcache.services.mutation_control import remove_messages_here, undo_mutations
+from mailcache.services.mutation_control import undo_mutations
 from mailcache.services.rows import execute
+from mailcache.services.transferred import remove_messages_here
 
 _APPEND_INSTEAD = """
     UPDATE mailcache_mutation AS mutation
@@ -29,7 +30,7 @@ _APPEND_INSTEAD = """
 
 @transaction.atomic
 def settle_vanished(*, fence: Fence, ids: Collection[int]) -> None:
-    """Give up COPY and MOVE mutations whose message is gone upstream."""
+    """Give up COPY and MOVE mutations, and changes of labels, whose message is gone upstream."""
     leases.check(fence)
     account_id = fence.account_id
     names = {
@@ -39,7 +40,7 @@ def settle_vanished(*, fence: Fence, ids: Collection[int]) -> None:
         "pending": MutationState.PENDING.value,
     }
     rows = Mutation.objects.filter(account_id=account_id, pk__in=ids).exclude(state=MutationState.SETTLED)
-    doomed = list(rows.filter(kind=MutationKind.MOVE).values_list("pk", flat=True))
+    doomed = list(rows.filter(kind__in=(MutationKind.MOVE, *LABEL_KINDS)).values_list("pk", flat=True))
     doomed += rows.filter(kind=MutationKind.COPY, content=None).values_list("pk", flat=True)
     # What was copied from a copy that never came to be is gone with it, unless its bytes are here.
     frontier = list(doomed)

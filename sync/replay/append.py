@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import groupby
 
 from django.utils import timezone
 
@@ -13,6 +14,7 @@ from mailcache.models import Content, Mailbox, MailboxRole, Mutation
 from mailcache.segments import read_chunks
 from mailcache.services.settle_creators import settle_creators
 from mailcache.services.settlement import note_accepted, note_sent, retry_later
+from sync.replay.labels import settle_given
 from sync.replay.lookup import find_message_id, resolve
 from sync.replay.mailboxes import is_missing, make_again, target_numbering
 from sync.replay.plan import Queued, Step
@@ -20,13 +22,15 @@ from sync.replay.present import known_of
 from sync.replay.store import kept_local
 from sync.replay.work import Numbering, ReplayWork, batches
 from sync.upstream.errors import CommandRefused, Severity
-from sync.upstream.values import AppendedUids, NewMessage
+from sync.upstream.values import NO_APPENDED, AppendedUids, NewMessage
 
 _MOST = 100
 _MOST_BYTES = 8 * 1024 * 1024
 # A provider that files what is sent does so within that time (quirk 15); after it the client's copy goes there.
 _FILED_WITHIN = timedelta(minutes=15)
 _LOOK_AGAIN = timedelta(seconds=20)
+# Labels that no client gives or takes by STORE.
+_ONLY_THEMSELVES = ("\\Draft", "\\Sent")
 _PASSING = frozenset({"OVERQUOTA", "LIMIT", "THROTTLED", "UNAVAILABLE", "INUSE"})
 
 
@@ -34,24 +38,45 @@ def replay_append(work: ReplayWork, step: Step) -> None:
     """Append messages to a mailbox, in order."""
     target = work.mailbox(step.target_id)
     for batch in batches(step.members, _MOST):
-        work.pause_point()
         rows = work.rows(batch)
-        batch = [member for member in batch if member.id in rows]
-        if target.role == MailboxRole.SENT and work.upstream.profile.files_sent_mail:
-            batch = _without_filed(work, target, batch, rows)
-        for members in _by_bytes(batch, rows):
+        there = [member for member in batch if member.id in rows]
+        for via_id, group in groupby(there, key=lambda member: rows[member.id].arguments.get("via")):
             work.pause_point()
-            _Batch(work, target, members, rows).run()
+            _append(work, target, _given_to(work, via_id), list(group), rows)
+
+
+def _given_to(work: ReplayWork, via_id: int | None) -> Mailbox | None:
+    """Return the label mailbox that messages were given to, which may be gone."""
+    return Mailbox.objects.filter(account_id=work.account.pk, pk=via_id).exclude(label="").first() if via_id else None
+
+
+def _append(
+    work: ReplayWork, target: Mailbox, via: Mailbox | None, members: Sequence[Queued], rows: Mapping[int, Mutation]
+) -> None:
+    if MailboxRole.SENT in (target.role, via and via.role) and work.upstream.profile.files_sent_mail:
+        members = _without_filed(work, target, members, rows)
+    # Whoever could say that a message is a draft, or was sent, is told by appending it where these are.
+    is_through = via is not None and via.label in _ONLY_THEMSELVES and via.upstream_name is not None
+    for some in _by_bytes(members, rows):
+        work.pause_point()
+        _Batch(work, target, some, rows, via if is_through else None).run()
 
 
 class _Batch:
     """Some messages that are noted as sent together."""
 
     def __init__(
-        self, work: ReplayWork, target: Mailbox, members: Sequence[Queued], rows: Mapping[int, Mutation]
+        self,
+        work: ReplayWork,
+        target: Mailbox,
+        members: Sequence[Queued],
+        rows: Mapping[int, Mutation],
+        via: Mailbox | None,
     ) -> None:
         self._work = work
         self._target = target
+        self._via = via
+        """The label mailbox that they are appended to; they are found in the target then."""
         self._members = members
         self._rows = rows
         self._kept = FlagSet()
@@ -67,8 +92,12 @@ class _Batch:
         ids = [member.id for member in members]
         note_sent(fence=work.fence, ids=ids, noted=numbering._asdict())
         self._send_all()
+        if work.upstream.is_open(bytes(self._target.upstream_name or b"")):
+            work.upstream.refresh()
         if self._accepted:
             resolve(work, self._target, self._accepted)
+            if self._via is not None:
+                settle_given(work, self._via, [member.id for member in self._accepted])
 
     def _send_all(self) -> None:
         work, members = self._work, self._members
@@ -99,8 +128,9 @@ class _Batch:
         work = self._work
         messages = [_message(self._rows[member.id], self._kept) for member in members]
         work.pace()
-        appended = work.upstream.client.append(bytes(self._target.upstream_name or b""), messages)
-        self._settle(members, appended)
+        appended = work.upstream.client.append(bytes((self._via or self._target).upstream_name or b""), messages)
+        # Those of a label mailbox are not the UIDs by which messages are known here.
+        self._settle(members, appended if self._via is None else NO_APPENDED)
 
     def _settle(self, members: Sequence[Queued], appended: AppendedUids) -> None:
         work = self._work

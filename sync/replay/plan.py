@@ -9,6 +9,7 @@ depends on it:
 | any APPEND, COPY, MOVE | what was done to the message that it makes (``depends_on``) |
 | COPY, MOVE | what takes their source away: MOVE, EXPUNGE, DELETE of its mailbox |
 | STORE | a STORE of the same message that touches the same flags; unless it is parked, also COPY and MOVE |
+| LABEL, UNLABEL | the same label of the same message |
 | CREATE, DELETE, RENAME | the same for names above and below its own |
 """
 
@@ -29,6 +30,8 @@ class Kind(Enum):
     COPY = "copy"
     MOVE = "move"
     EXPUNGE = "expunge"
+    LABEL = "label"
+    UNLABEL = "unlabel"
     CREATE = "create"
     DELETE = "delete"
     RENAME = "rename"
@@ -38,7 +41,8 @@ class Kind(Enum):
 
 _TREE_KINDS = frozenset({Kind.CREATE, Kind.DELETE, Kind.RENAME})
 _SUBSCRIPTION_KINDS = frozenset({Kind.SUBSCRIBE, Kind.UNSUBSCRIBE})
-_SOURCE_KINDS = frozenset({Kind.STORE, Kind.COPY, Kind.MOVE, Kind.EXPUNGE})
+_LABEL_KINDS = frozenset({Kind.LABEL, Kind.UNLABEL})
+_SOURCE_KINDS = frozenset({Kind.STORE, Kind.COPY, Kind.MOVE, Kind.EXPUNGE}) | _LABEL_KINDS
 _LEAVING_KINDS = frozenset({Kind.COPY, Kind.MOVE})
 _TAKING_KINDS = frozenset({Kind.MOVE, Kind.EXPUNGE})
 # What may happen in a mailbox that was made and deleted again without the upstream having to know of it.
@@ -112,7 +116,7 @@ def plan_replay(queue: Sequence[Queued]) -> Plan:
 
 @dataclass(slots=True)
 class _Unit:
-    """What is done at once to one message: one change, or consecutive changes of its flags."""
+    """What is done at once to one message: one change, or consecutive changes of its flags or of one label."""
 
     level: int
     members: list[Queued]
@@ -130,6 +134,10 @@ class _Message:
     """One of these is not parked."""
     holds_source: bool = False
     """A COPY or MOVE of it cannot be done now."""
+    labels: dict[int | None, _Unit] = field(default_factory=dict)
+    """Changes of its labels since the last other one, by label mailbox: they do not depend on each other."""
+    held_labels: set[int | None] = field(default_factory=set)
+    """Labels of which a change cannot be done now."""
 
 
 @dataclass(slots=True)
@@ -221,18 +229,39 @@ class _Planner:
         if not self._is_possible(change) or _is_held(change, message):
             self._hold(change, message)
             return
+        if change.kind in _LABEL_KINDS:
+            self._take_label(change, message)
+            return
         last = message.last
         if change.kind is Kind.STORE and last is not None and last.members[-1].kind is Kind.STORE:
             last.members.append(change)
             last.delta = last.delta.then(change.delta)
         else:
-            message.last = self._place(change, last.level + 1 if last is not None else 1)
+            self._follow(change, message)
+
+    def _follow(self, change: Queued, message: _Message) -> _Unit:
+        message.labels.clear()
+        last = message.last
+        message.last = unit = self._place(change, last.level + 1 if last is not None else 1)
+        return unit
+
+    def _take_label(self, change: Queued, message: _Message) -> None:
+        """Let of several changes of one label the last one count; those of different labels go side by side."""
+        unit = message.labels.get(change.target_id)
+        if unit is not None:
+            unit.members = [replace(member, kind=change.kind) for member in [*unit.members, change]]
+        elif message.labels and message.last is not None:
+            message.labels[change.target_id] = self._place(change, message.last.level)
+        else:
+            message.labels[change.target_id] = self._follow(change, message)
 
     def _hold(self, change: Queued, message: _Message) -> None:
         if change.kind is Kind.STORE:
             # One that only waits for a parked one is as good as parked.
             message.holds_store = message.holds_store or not (change.parked or _is_held(change, message))
             message.held_flags = message.held_flags.merged(add=_touched(change), remove=_NO_FLAGS)
+        elif change.kind in _LABEL_KINDS:
+            message.held_labels.add(change.target_id)
         elif change.kind in _LEAVING_KINDS:
             message.holds_source = True
             self._leaving_held.add(change.mailbox_id)
@@ -261,6 +290,8 @@ def _is_held(change: Queued, message: _Message) -> bool:
     """Tell whether a change depends on something of the same message that cannot be done now."""
     if change.kind is Kind.STORE:
         return _touched(change).without(message.held_flags) != _touched(change)
+    if change.kind in _LABEL_KINDS:
+        return change.target_id in message.held_labels
     if change.kind in _LEAVING_KINDS and message.holds_store:
         return True
     return change.kind in _TAKING_KINDS and message.holds_source
@@ -314,5 +345,5 @@ def _cancelled_mailboxes(queue: Sequence[Queued]) -> frozenset[int]:
 
 def _is_traceless(change: Queued, mailbox: int | None) -> bool:
     is_inside = change.kind in _TRACELESS_KINDS and change.mailbox_id == mailbox
-    is_copied_in = change.kind is Kind.COPY and change.mailbox_id != mailbox
+    is_copied_in = change.kind in _LABEL_KINDS | {Kind.COPY} and change.mailbox_id != mailbox
     return (is_inside or is_copied_in) and not change.sent

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from mailcache.flags import FlagDelta, FlagSet
-from mailcache.models import Mailbox, Mutation, MutationKind, MutationState
+from mailcache.models import LABEL_KINDS, Mailbox, Mutation, MutationKind, MutationState
 from mailcache.names import DELIMITER
 from sync.replay.plan import Kind, Queued
 
@@ -29,7 +29,7 @@ def load_queue(account_id: int, now: datetime) -> list[Queued]:
     """Return what is not settled yet, in order: a bounded beginning of it that has something to do, or all."""
     mailboxes = Mailbox.objects.filter(account_id=account_id)
     upstream = set(mailboxes.filter(upstream_name__isnull=False).values_list("pk", flat=True))
-    # What happens in one of these is a change of labels: a command on the message would reach all its mailboxes.
+    # The messages of one of these are All Mail's: a command on a message there would reach all its mailboxes.
     labels = set(mailboxes.exclude(label="").values_list("pk", flat=True))
     unsettled = Mutation.objects.unsettled(account_id)
     due = Q(next_try_at__lte=now) & ~Q(state=MutationState.PARKED)
@@ -44,9 +44,12 @@ def has_due(account_id: int, now: datetime) -> bool:
 
 
 def lost_transfers(account_id: int) -> list[int]:
-    """Return the COPY and MOVE changes whose message a sync has removed, as it is gone upstream."""
+    """Return changes, other than of flags, whose message a sync has removed, as it is gone upstream."""
     rows = Mutation.objects.replayable(account_id).filter(
-        kind__in=[MutationKind.COPY, MutationKind.MOVE], state=MutationState.PENDING, remote=None, depends_on=None
+        kind__in=[MutationKind.COPY, MutationKind.MOVE, *LABEL_KINDS],
+        state=MutationState.PENDING,
+        remote=None,
+        depends_on=None,
     )
     return list(rows.order_by("pk").values_list("pk", flat=True))
 

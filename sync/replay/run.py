@@ -29,6 +29,7 @@ from sync.models import Purpose
 from sync.replay import turns
 from sync.replay.append import replay_append
 from sync.replay.expunge import replay_expunge
+from sync.replay.labels import replay_labels
 from sync.replay.lookup import look_up
 from sync.replay.mailboxes import replay_mailbox
 from sync.replay.plan import Kind, Step, plan_replay
@@ -65,6 +66,8 @@ _EXECUTORS: dict[Kind, Callable[[ReplayWork, Step], None]] = {
     Kind.COPY: replay_transfer,
     Kind.MOVE: replay_transfer,
     Kind.EXPUNGE: replay_expunge,
+    Kind.LABEL: replay_labels,
+    Kind.UNLABEL: replay_labels,
     **dict.fromkeys((Kind.CREATE, Kind.DELETE, Kind.RENAME, Kind.SUBSCRIBE, Kind.UNSUBSCRIBE), replay_mailbox),
 }
 
@@ -186,6 +189,7 @@ class _Slice:
         return ReplayEnd.DONE
 
     def _drain(self, work: ReplayWork) -> None:
+        is_later = False
         while True:
             now = timezone.now()
             # Their messages went while they waited: nothing else will be heard of them.
@@ -198,6 +202,10 @@ class _Slice:
                 forget_cancelled(fence=self._fence, ids=ids)
             if not plan.steps and not plan.cancelled:
                 return
+            if is_later:
+                # What is to be changed now may have arrived since the mailbox was opened.
+                self._refresh()
+            is_later = True
             failed_at: int | None = None
             for step in plan.steps:
                 # What comes after something that failed may depend on it: that is planned anew.
@@ -207,6 +215,13 @@ class _Slice:
                 self._perform(work, step)
                 if work.take_failed():
                     failed_at = step.level
+
+    def _refresh(self) -> None:
+        try:
+            self._upstream.refresh()
+        except UpstreamError:
+            # The next command finds out what is wrong, on another connection.
+            self._upstream.drop()
 
     def _perform(self, work: ReplayWork, step: Step) -> None:
         try:

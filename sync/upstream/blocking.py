@@ -134,6 +134,10 @@ class BlockingClient(ClientState):
         """Change flags: ``item`` is ``b"+FLAGS.SILENT"`` and the like."""
         self._run(changes.uid_store(self._session, uids, item, flags))
 
+    def uid_store_label(self, uids: Sequence[int], label: str, *, added: bool) -> None:
+        """Give messages of the open mailbox a label, or take it from them."""
+        self._run(changes.uid_store_label(self._session, uids, label, added=added))
+
     def append(self, mailbox_raw: bytes, messages: Sequence[NewMessage]) -> AppendedUids:
         """APPEND; several messages in one command need MULTIAPPEND."""
         return self._run(changes.append(self._session, mailbox_raw, messages))

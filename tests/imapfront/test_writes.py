@@ -316,21 +316,3 @@ class TestMailboxes:
         client.delete("Archive")
         with pytest.raises(imaplib.IMAP4.abort):
             other.noop()
-
-
-class TestLabels:
-    def test_what_a_gmail_label_holds_is_not_changed(
-        self, client: Client, mirrored: MirroredAccount, archive: Mailbox
-    ) -> None:
-        mirrored.add({1: message_bytes()}, "\\Deleted")
-        Mailbox.objects.filter(pk=mirrored.inbox.pk).update(label="\\Inbox")
-        client.select("INBOX")
-        for name, *arguments in (("COPY", "1", "Archive"), ("MOVE", "1", "Archive"), ("EXPUNGE", "1")):
-            status, (told,) = client.uid(name, *arguments)
-            assert status == "NO"
-            assert told.startswith(b"[CANNOT]")
-        assert client.append("INBOX", "", '"17-May-2024 10:30:00 +0200"', message_bytes())[0] == "NO"
-        assert client.close()[0] == "OK"
-        assert client.select("INBOX")[1] == [b"1"]
-        assert client.store("1", "+FLAGS", "\\Seen")[0] == "OK"
-        assert queue() == [("store", 1)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from mailcache.wire import utf7
 from mailcache.wire.dates import format_date_time
 from mailcache.wire.number_set import NumberSet
 from sync.profiles import GENERIC
@@ -20,13 +21,23 @@ from sync.upstream.values import NO_APPENDED, NO_COPIED, AppendedUids, CopiedUid
 
 _COPYUID = re.compile(rb"\s*(\d{1,10}) ([\d:,]+) ([\d:,]+)\s*\Z")
 _APPENDUID = re.compile(rb"\s*(\d{1,10}) ([\d:,]+)\s*\Z")
+_SYSTEM_LABEL = re.compile(r"\\[A-Za-z]+\Z")
 # A set that names more messages than any command of ours cannot be an answer to it.
 _MOST_UIDS = 100_000
 
 
 def uid_store(session: Session, uids: Sequence[int], item: bytes, flags: Sequence[str]) -> Steps[None]:
-    """Change flags: ``item`` is ``+FLAGS.SILENT``, ``-FLAGS.SILENT``, or Gmail's ``±X-GM-LABELS.SILENT``."""
+    """Change flags: ``item`` is ``+FLAGS.SILENT`` or ``-FLAGS.SILENT``."""
     told = b" " + item + b" (" + b" ".join(flag.encode("ascii") for flag in flags) + b")"
+    for sequence_set in command_sets(uids, most=_most(session)):
+        yield from session.command("UID STORE", sequence_set + told, severity=Severity.MESSAGE)
+
+
+def uid_store_label(session: Session, uids: Sequence[int], label: str, *, added: bool) -> Steps[None]:
+    """Give messages a label of Gmail's (X-GM-EXT-1), or take it from them."""
+    # The name of a mailbox; those of the system are keywords with a backslash.
+    spelled = label.encode("ascii") if _SYSTEM_LABEL.match(label) else argument(utf7.encode(label))
+    told = b" %bX-GM-LABELS.SILENT (%b)" % (b"+" if added else b"-", spelled)
     for sequence_set in command_sets(uids, most=_most(session)):
         yield from session.command("UID STORE", sequence_set + told, severity=Severity.MESSAGE)
 

@@ -83,6 +83,7 @@ class FakeGmail:
             self._start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         session = Session(self, connection)
         with self._lock:
             self._sessions.add(session)

@@ -12,7 +12,9 @@ from django.db import connections
 from mailcache.models import Account
 from tests.builders import make_account
 from tests.fakes.chaos_proxy import ChaosProxy
+from tests.fakes.gmail import FakeGmail
 from tests.servers.dovecot import Dovecot
+from tests.sync.replay.gmail import GmailHands
 from tests.sync.replay.hands import Hands
 
 
@@ -52,3 +54,19 @@ def account(transactional_db: None, dovecot: Dovecot, upstream_user: str, proxy:
 def hands(account: Account, dovecot: Dovecot, upstream_user: str, proxy: ChaosProxy) -> Hands:
     """A client of the account, and a look at its upstream."""
     return Hands(account, dovecot, upstream_user, proxy)
+
+
+@pytest.fixture
+def gmail() -> Iterator[FakeGmail]:
+    """A fake Gmail with a label."""
+    with FakeGmail() as server:
+        server.account.create_label("Work")
+        yield server
+
+
+@pytest.fixture
+def gmail_hands(transactional_db: None, gmail: FakeGmail) -> Iterator[GmailHands]:
+    """A client of an account at it, behind a proxy."""
+    with ChaosProxy("127.0.0.1", gmail.port) as between:
+        yield GmailHands(gmail, between)
+    connections.close_all()

@@ -75,6 +75,50 @@ class TestFlags:
         assert _ids(plan_replay(queue)) == [[2]]
 
 
+class TestLabels:
+    def _label(self, number: int, remote: int, label: int, *, added: bool = True, parked: bool = False) -> Queued:
+        kind = Kind.LABEL if added else Kind.UNLABEL
+        return Queued(number, kind, INBOX, label, remote_id=remote, parked=parked)
+
+    def test_of_one_label_of_a_message_the_last_change_counts(self) -> None:
+        (step,) = plan_replay([self._label(1, 5, 7), self._label(2, 5, 7, added=False)]).steps
+        assert (step.kind, [member.id for member in step.members]) == (Kind.UNLABEL, [1, 2])
+
+    def test_a_move_of_thousands_is_two_steps_of_one_level(self) -> None:
+        queue = [self._label(number, number, 7) for number in range(1, 2001)]
+        queue += [self._label(2000 + number, number, 8, added=False) for number in range(1, 2001)]
+        steps = plan_replay(queue).steps
+        assert [(step.level, step.kind, step.target_id, len(step.members)) for step in steps] == [
+            (1, Kind.LABEL, 7, 2000),
+            (1, Kind.UNLABEL, 8, 2000),
+        ]
+
+    def test_what_takes_the_message_away_comes_after_its_labels(self) -> None:
+        move = Queued(3, Kind.MOVE, INBOX, ARCHIVE, remote_id=5)
+        queue = [self._label(1, 5, 7), self._label(2, 5, 8), move, self._label(4, 5, 7, added=False)]
+        assert _ids(plan_replay(queue)) == [[1], [2], [3], [4]]
+
+    def test_a_parked_change_holds_up_only_the_same_label(self) -> None:
+        queue = [
+            self._label(1, 5, 7, parked=True),
+            self._label(2, 5, 7, added=False),
+            self._label(3, 5, 8),
+            self._label(4, 6, 7),
+        ]
+        assert sorted(_ids(plan_replay(queue))) == [[3], [4]]
+
+    def test_a_label_that_is_deleted_again_before_anybody_heard_of_it_leaves_no_trace(self) -> None:
+        queue = [
+            Queued(1, Kind.CREATE, 7, names=("New",)),
+            self._label(2, 5, 7),
+            self._label(3, 5, 8, added=False),
+            Queued(4, Kind.DELETE, 7, names=("New",)),
+        ]
+        plan = plan_replay(queue)
+        assert plan.cancelled == {1, 2, 4}
+        assert _ids(plan) == [[3]]
+
+
 class TestMessages:
     def test_a_thousand_appends_are_one_step_in_their_order(self) -> None:
         plan = plan_replay([Queued(number, Kind.APPEND, INBOX, INBOX) for number in range(1, 1001)])

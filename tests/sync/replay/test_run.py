@@ -185,7 +185,7 @@ def _pretend(hands: Hands, count: int) -> None:
 
 
 class TestLabels:
-    def test_nothing_is_expunged_where_a_mailbox_is_only_a_label(self, hands: Hands) -> None:
+    def test_nothing_is_expunged_where_a_mailbox_has_become_a_label(self, hands: Hands) -> None:
         data = message_bytes("one")
         hands.deliver(data)
         hands.delete()

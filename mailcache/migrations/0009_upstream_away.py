@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("mailcache", "0007_writes"),
+        ("mailcache", "0008_without_message_id"),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("mailcache", "0008_upstream_away"),
+        ("mailcache", "0009_upstream_away"),
     ]
 
     operations = [
