@@ -9,6 +9,7 @@ from django.db import transaction
 
 from mailcache.flags import FlagSet
 from mailcache.identity import Traits, pair
+from mailcache.models import MutationKind, MutationState
 from mailcache.services import leases
 from mailcache.services.ingest_flags import apply_upstream_flags
 from mailcache.services.leases import Fence
@@ -30,7 +31,7 @@ _KNOWN = """
 
 _STALE = """
     SELECT remote.id, COALESCE(content.upstream_size, message.size), message.internal_date, remote.upstream_id,
-           COALESCE(content.message_id, NULLIF(listing.message_id, ''))
+           COALESCE(content.message_id, NULLIF(listing.message_id, '')), remote.uid
     FROM mailcache_remote AS remote
     JOIN mailcache_message AS message ON message.remote_id = remote.id AND message.mailbox_id = remote.mailbox_id
     LEFT JOIN mailcache_content AS content ON content.id = message.content_id
@@ -39,7 +40,24 @@ _STALE = """
       AND remote.uidvalidity <> %(uidvalidity)s
       AND (message.internal_date = ANY(%(dates)s) OR remote.upstream_id = ANY(%(upstream_ids)s)
            OR COALESCE(content.message_id, listing.message_id) = ANY(%(message_ids)s))
-    ORDER BY remote.uid, remote.id
+"""
+
+# What clients have moved or expunged and the upstream still has is known by what was noted of it then.
+_TAKEN_AWAY = """
+    SELECT DISTINCT ON (remote.id)
+           remote.id, COALESCE(content.upstream_size, (mutation.arguments ->> 'size')::bigint),
+           (mutation.arguments ->> 'internal_date')::timestamptz, remote.upstream_id,
+           COALESCE(content.message_id, NULLIF(listing.message_id, '')), remote.uid
+    FROM mailcache_mutation AS mutation
+    JOIN mailcache_remote AS remote ON remote.id = mutation.remote_id AND remote.account_id = mutation.account_id
+    LEFT JOIN mailcache_content AS content ON content.id = mutation.content_id
+    LEFT JOIN mailcache_listing AS listing ON listing.remote_id = remote.id AND listing.account_id = remote.account_id
+    WHERE mutation.account_id = %(account)s AND mutation.kind = ANY(%(takers)s) AND mutation.state <> %(settled)s
+      AND mutation.arguments ->> 'size' IS NOT NULL
+      AND remote.mailbox_id = %(mailbox)s AND remote.uidvalidity <> %(uidvalidity)s
+      AND NOT EXISTS (SELECT 1 FROM mailcache_message AS message
+                      WHERE message.remote_id = remote.id AND message.mailbox_id = remote.mailbox_id)
+    ORDER BY remote.id, mutation.id
 """
 
 _RENUMBER = """
@@ -64,12 +82,14 @@ def relink_messages(
     mailbox_id: int,
     uidvalidity: int,
     traits: Mapping[int, Traits],
-    flags: Mapping[int, FlagSet],
+    flags: Mapping[int, FlagSet] | None = None,
 ) -> int:
     """Give messages known under an earlier UIDVALIDITY the numbers that they have now; returns how many.
 
-    ``traits`` and ``flags`` tell of upstream messages by UID. Nothing changes for clients but flags: what was not
-    found stays under its old number, for more rows to match until ``remove_other_uidvalidities``.
+    ``traits`` and, where they were asked for, ``flags`` tell of upstream messages by UID. Nothing changes for clients
+    but flags: what was not found stays under its old number, for more rows to match until
+    ``remove_other_uidvalidities``. Messages that clients have taken away here, and that replay has not yet taken away
+    there, are among them: what is to be done to them goes on.
     """
     leases.check(fence)
     where: dict[str, Any] = {"account": fence.account_id, "mailbox": mailbox_id, "uidvalidity": uidvalidity}
@@ -85,9 +105,10 @@ def relink_messages(
         "upstream_ids": [traits[uid].upstream_id for uid in found],
     }
     execute(_RENUMBER, parameters)
-    apply_upstream_flags(
-        fence=fence, mailbox_id=mailbox_id, uidvalidity=uidvalidity, flags={uid: flags[uid] for uid in found}
-    )
+    if flags is not None:
+        apply_upstream_flags(
+            fence=fence, mailbox_id=mailbox_id, uidvalidity=uidvalidity, flags={uid: flags[uid] for uid in found}
+        )
     return len(found)
 
 
@@ -95,11 +116,14 @@ def _find(where: dict[str, Any], new: Mapping[int, Traits]) -> dict[int, int]:
     """Return the row id of a Remote by the UID that its message has now."""
     parameters = {
         **where,
+        "takers": [kind.value for kind in (MutationKind.COPY, MutationKind.MOVE, MutationKind.EXPUNGE)],
+        "settled": MutationState.SETTLED.value,
         "dates": [traits.internal_date for traits in new.values()],
         "upstream_ids": [traits.upstream_id for traits in new.values() if traits.upstream_id],
         "message_ids": [traits.message_id for traits in new.values() if traits.message_id],
     }
-    stale = fetch_all(_STALE, parameters)
+    stale = fetch_all(_STALE, parameters) + fetch_all(_TAKEN_AWAY, parameters)
+    stale.sort(key=lambda row: (row[5], row[0]))
     uids = list(new)
-    pairs = pair(list(new.values()), [Traits(*row[1:]) for row in stale])
+    pairs = pair(list(new.values()), [Traits(*row[1:5]) for row in stale])
     return {uids[index]: stale[old][0] for index, old in pairs.items()}

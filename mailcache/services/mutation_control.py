@@ -16,6 +16,7 @@ from mailcache.journal import lock_mailbox, write_change
 from mailcache.models import Mutation, MutationKind, MutationState
 from mailcache.services.recovered import restore_recovered
 from mailcache.services.rows import count_expunged, execute, fetch_all
+from mailcache.services.undo_names import undo_names
 from mailcache.signals import announce_mutations
 from mailcache.wire.number_set import NumberSet
 
@@ -84,12 +85,14 @@ def retry_mutations(*, account_id: int, ids: Collection[int]) -> int:
 def drop_mutations(*, account_id: int, ids: Collection[int]) -> Dropped:
     """Give up on mutations and on what depends on them: what clients did is undone here.
 
-    Messages that were to go upstream come back, copies go. A message that was to be appended stays, here alone.
+    Messages that were to go upstream come back, and so do deleted mailboxes and old names; copies go. A message that
+    was to be appended stays, here alone.
     """
     which: dict[str, Any] = {"account": account_id, "ids": list(ids), "settled": MutationState.SETTLED.value}
     all_ids = [mutation_id for (mutation_id,) in fetch_all(_DEPENDENTS, which)]
     messages = Mutation.objects.filter(pk__in=all_ids, kind__in=_TRANSFERS, message__isnull=False)
     remove_messages_here(account_id, list(messages.values_list("message_id", flat=True)))
+    undo_names(account_id, all_ids)
     return Dropped(all_ids, undo_mutations(account_id, all_ids))
 
 

@@ -12,8 +12,10 @@ from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.message_flags import FlagChange, change_flags, pending_deltas
 from mailcache.services.rows import execute, fetch_all
 
+# Under another numbering than was noted any message may be the one that was sent.
 _SENT_FROM = """
-    SELECT min((noted->>'uidnext')::bigint) FROM mailcache_mutation
+    SELECT min(CASE WHEN (noted->>'uidvalidity')::bigint = %(uidvalidity)s THEN (noted->>'uidnext')::bigint ELSE 1 END)
+    FROM mailcache_mutation
     WHERE account_id = %(account)s AND target_id = %(mailbox)s AND state = %(sent)s AND kind = ANY(%(creators)s)
 """
 _SPARED = """
@@ -88,12 +90,14 @@ def settlements_of(account_id: int) -> int:
     return Account.objects.values_list("settlements", flat=True).get(pk=account_id)
 
 
-def first_unknown_uid(*, account_id: int, mailbox_id: int) -> int | None:
+def first_unknown_uid(*, account_id: int, mailbox_id: int, uidvalidity: int) -> int | None:
     """Return the first upstream UID that may be a copy of ours whose outcome is not known; None where there is none.
 
     What is there from this UID on is not taken for new mail before replay knows what it is.
     """
-    ((uid,),) = fetch_all(_SENT_FROM, {**_CONSTANTS, "account": account_id, "mailbox": mailbox_id})
+    ((uid,),) = fetch_all(
+        _SENT_FROM, {**_CONSTANTS, "account": account_id, "mailbox": mailbox_id, "uidvalidity": uidvalidity}
+    )
     return None if uid is None else int(uid)
 
 

@@ -1,7 +1,7 @@
 """COPY and MOVE whose source is gone upstream before they could be replayed.
 
 A copy whose bytes are here is appended instead: somebody wanted to keep it. A move gives way: whoever deleted or moved
-the message there has decided.
+the message there has decided. Out of a mailbox that was deleted here a move is as good as a copy.
 """
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ _APPEND_INSTEAD = """
 
 
 @transaction.atomic
-def settle_vanished(*, fence: Fence, ids: Collection[int]) -> None:
-    """Give up COPY and MOVE mutations whose message is gone upstream."""
+def settle_vanished(*, fence: Fence, ids: Collection[int], keeps_moved: bool = False) -> None:
+    """Give up COPY and MOVE mutations whose message is gone upstream; ``keeps_moved``: or cannot be named any more."""
     leases.check(fence)
     account_id = fence.account_id
+    if keeps_moved:
+        unsettled = Mutation.objects.unsettled(account_id).filter(pk__in=ids, kind=MutationKind.MOVE)
+        unsettled.update(kind=MutationKind.COPY)
     names = {
         "account": account_id,
         "append": MutationKind.APPEND.value,
