@@ -10,6 +10,7 @@ from django.db import transaction
 
 from mailcache.flags import FlagDelta, FlagSet
 from mailcache.journal import LockedMailbox
+from mailcache.merge import merged_flags
 from mailcache.services import leases
 from mailcache.services.leases import Fence
 from mailcache.services.mailbox_locks import Locks, with_locks
@@ -65,7 +66,7 @@ def _apply(mailbox_id: int, uidvalidity: int, flags: Mapping[int, FlagSet], sett
     changes: dict[int, FlagChange] = {}
     changed: set[int] = set()
     for row in rows:
-        now = overlay.get(row.remote_id, FlagDelta()).apply(flags[row.upstream_uid])
+        now = merged_flags(flags[row.upstream_uid], overlay.get(row.remote_id, FlagDelta()))
         if now != row.shown:
             changes[row.message_id] = FlagChange(row.message_id, row.mailbox_id, row.uid, row.shown, now)
             changed.add(row.remote_id)

@@ -134,9 +134,7 @@ def _insert_locked(
     where = {"account": locked.account_id, "mailbox": mailbox_id, "uidvalidity": uidvalidity}
     known = {uid for (uid,) in fetch_all(_KNOWN, {**where, "uids": list(rows)})}
     # Copies of ours whose outcome is not known yet are among what is there from here on: replay tells which.
-    unknown_from = first_unknown_uid(
-        account_id=locked.account_id, mailbox_id=mailbox_id, uidvalidity=uidvalidity
-    )
+    unknown_from = first_unknown_uid(account_id=locked.account_id, mailbox_id=mailbox_id, uidvalidity=uidvalidity)
     fresh = [row for uid, row in rows.items() if uid not in known and (unknown_from is None or uid < unknown_from)]
     if not fresh:
         return 0

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
-from mailcache.flags import FlagSet
-from mailcache.journal import lock_mailbox, write_change
 from mailcache.models import Mutation, MutationKind, MutationState
+from mailcache.services.local_removal import lock_homes, remove_messages_here
 from mailcache.services.recovered import restore_recovered
-from mailcache.services.rows import count_expunged, execute, fetch_all
+from mailcache.services.rows import fetch_all
 from mailcache.services.undo_names import undo_names
 from mailcache.signals import announce_mutations
-from mailcache.wire.number_set import NumberSet
 
 _DEPENDENTS = """
     WITH RECURSIVE dropped AS (
@@ -46,11 +43,6 @@ _FORGET_REMOTES = """
     DELETE FROM mailcache_remote WHERE account_id = %(account)s AND id IN (SELECT id FROM forgotten)
     RETURNING mailbox_id
 """
-_MESSAGES = """
-    SELECT mailbox_id, id, uid, flags, size FROM mailcache_message
-    WHERE account_id = %(account)s AND id = ANY(%(ids)s) ORDER BY mailbox_id, uid
-"""
-_DELETE = "DELETE FROM mailcache_message WHERE account_id = %(account)s AND id = ANY(%(ids)s)"
 _TRANSFERS = frozenset({MutationKind.COPY, MutationKind.MOVE})
 _TAKES_AWAY = frozenset({MutationKind.EXPUNGE, MutationKind.MOVE})
 
@@ -90,6 +82,7 @@ def drop_mutations(*, account_id: int, ids: Collection[int]) -> Dropped:
     """
     which: dict[str, Any] = {"account": account_id, "ids": list(ids), "settled": MutationState.SETTLED.value}
     all_ids = [mutation_id for (mutation_id,) in fetch_all(_DEPENDENTS, which)]
+    lock_homes(account_id, all_ids)
     messages = Mutation.objects.filter(pk__in=all_ids, kind__in=_TRANSFERS, message__isnull=False)
     remove_messages_here(account_id, list(messages.values_list("message_id", flat=True)))
     undo_names(account_id, all_ids)
@@ -102,17 +95,3 @@ def undo_mutations(account_id: int, ids: Collection[int]) -> frozenset[int]:
     remotes = [remote for kind, remote in rows if kind in _TAKES_AWAY and remote is not None]
     mailboxes = fetch_all(_FORGET_REMOTES, {"account": account_id, "remotes": remotes}) if remotes else []
     return frozenset(mailbox_id for (mailbox_id,) in mailboxes)
-
-
-def remove_messages_here(account_id: int, message_ids: Collection[int]) -> None:
-    """Take messages away in the caller's transaction, mailbox by mailbox in the order in which all lock them."""
-    found = fetch_all(_MESSAGES, {"account": account_id, "ids": list(message_ids)}) if message_ids else []
-    for mailbox_id, rows in groupby(found, key=lambda row: int(row[0])):
-        locked = lock_mailbox(mailbox_id)
-        gone = list(rows)
-        execute(_DELETE, {"account": account_id, "ids": [row[1] for row in gone]})
-        write_change(
-            locked,
-            expunged=NumberSet.from_numbers(row[2] for row in gone),
-            counters=count_expunged([FlagSet.of(row[3]) for row in gone], [row[4] for row in gone]),
-        )

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from mailcache.flags import FlagDelta, FlagSet
+from mailcache.merge import Change, Event, ended_by, merged_flags
 from mailcache.models import CREATORS, MAILBOX_KINDS, Account, MutationKind, MutationState
 from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.message_flags import FlagChange, change_flags, pending_deltas
@@ -55,7 +56,7 @@ _MOOT = """
     WITH RECURSIVE moot AS (
         SELECT id FROM mailcache_mutation
         WHERE account_id = %(account)s
-          AND ((remote_id = ANY(%(remotes)s) AND kind = ANY(%(flags_and_expunges)s))
+          AND ((remote_id = ANY(%(remotes)s) AND kind = ANY(%(ended)s))
                OR message_id IN (SELECT id FROM mailcache_message
                                  WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)))
         UNION
@@ -81,7 +82,7 @@ _CONSTANTS: dict[str, Any] = {
     "store": MutationKind.STORE.value,
     "creators": [kind.value for kind in CREATORS],
     "names": [kind.value for kind in MAILBOX_KINDS],
-    "flags_and_expunges": [MutationKind.STORE.value, MutationKind.EXPUNGE.value],
+    "ended": [change.value for change in ended_by(Event.GONE, among=frozenset({Change.STORE, Change.EXPUNGE}))],
 }
 
 
@@ -145,7 +146,7 @@ def _show_followed(account_id: int, message_ids: Sequence[int], locks: Locks) ->
         _SHOWN, {"account": account_id, "messages": list(message_ids)}
     ):
         before = FlagSet.of(system, keywords)
-        after = overlay.get(message_id, FlagDelta()).apply(before)
+        after = merged_flags(before, overlay.get(message_id, FlagDelta()))
         if after != before:
             changes.append(FlagChange(message_id, mailbox_id, uid, before, after))
     change_flags(locks, changes)

@@ -20,7 +20,7 @@ def undo_names(account_id: int, ids: Collection[int]) -> None:
     if changes:
         Account.objects.select_for_update(no_key=True).get(pk=account_id)
     for change in changes:
-        mailbox = Mailbox.objects.select_for_update(no_key=True).filter(pk=change.mailbox_id).first()
+        mailbox = Mailbox.objects.select_for_update(no_key=True).filter(pk=change.mailbox_id or 0).first()
         if mailbox is None:
             continue
         if change.kind == MutationKind.DELETE and mailbox.deleted_at is not None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from mailcache.merge import Event
 from mailcache.models import Listing, Mailbox, Mutation, Remote
 from mailcache.services.settlement import forget_cancelled
 from mailcache.services.vanished import settle_vanished
@@ -62,7 +63,7 @@ def _numbered(work: ReplayWork, selected: SelectedMailbox, members: Sequence[Que
 def _give_up(work: ReplayWork, members: Sequence[Queued]) -> None:
     """Settle changes of a mailbox deleted here whose messages are not to be found under its new numbers."""
     transfers = {member.id for member in members if member.kind in (Kind.COPY, Kind.MOVE)}
-    settle_vanished(fence=work.fence, ids=transfers, keeps_moved=True)
+    settle_vanished(fence=work.fence, ids=transfers, event=Event.UNNAMEABLE)
     forget_cancelled(fence=work.fence, ids={member.id for member in members} - transfers)
 
 
