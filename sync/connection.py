@@ -26,7 +26,7 @@ from sync.limits import is_too_many_connections
 from sync.models import Purpose
 from sync.oauth.tokens import access_token
 from sync.profiles import GENERIC, Profile, choose_profile, detect_profile
-from sync.services.slots import Slot, acquire_slot, connection_limits, held_elsewhere, release_slot
+from sync.services.slots import Slot, acquire_slot, connection_limits, release_slot
 from sync.services.upstream_notes import latches_of, note_crowded, note_upstream
 from sync.upstream.blocking import BlockingClient
 from sync.upstream.endpoint import AuthMethod, Credentials, Endpoint, TlsMode
@@ -278,7 +278,8 @@ class UpstreamSession:
         """Use fewer connections for a while where the upstream allows no more than those of the account's others."""
         if self._slot is None or not is_too_many_connections(str(error)):
             return
-        others = held_elsewhere(self._slot)
+        slot, self._slot = self._slot, None
+        others = note_crowded(slot=slot, reason=str(error))
         if others == 0:
             return
         logger.warning(
@@ -288,8 +289,6 @@ class UpstreamSession:
             others,
             error,
         )
-        note_crowded(account_id=self._account.pk, connections=others, reason=str(error))
-        self._release()
         raise NoConnectionFree(str(error)) from error
 
     def _learn(self, client: BlockingClient) -> None:

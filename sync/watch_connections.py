@@ -16,7 +16,7 @@ from sync.errors import NoConnectionFree
 from sync.limits import is_too_many_connections
 from sync.models import Purpose
 from sync.profiles import GENERIC, detect_profile
-from sync.services.slots import Slot, acquire_slot, held_elsewhere, release_slot, release_slots, renew_slots
+from sync.services.slots import Slot, acquire_slot, release_slot, release_slots, renew_slots
 from sync.services.upstream_notes import note_crowded, note_upstream
 from sync.services.usage import record_usage
 from sync.services.watch_reads import Door, load_door
@@ -170,10 +170,9 @@ class WatchConnections:
 
 def _give_way(slot: Slot, reason: str) -> None:
     """Leave the connections to the account's workers, where they have some."""
-    others = held_elsewhere(slot)
+    others = note_crowded(slot=slot, reason=reason)
     if others:
         logger.warning("account %s: no connection to watch besides %d others: %s", slot.account_id, others, reason)
-        note_crowded(account_id=slot.account_id, connections=others, reason=reason)
         raise NoConnectionFree(reason)
 
 

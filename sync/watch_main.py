@@ -115,10 +115,14 @@ class MainConnection:
 
     async def _fetch(self) -> None:
         """Fetch what is wanted, and wait a moment for more before IDLE takes another round trip."""
+        loop = asyncio.get_running_loop()
+        lingers_until = 0.0
         while self._wants_bytes.is_set:
             self._wants_bytes.clear()
             if await self._wanted.fetch_all(self._client, self._door.profile):
-                await self._wants_bytes.wait(_LINGER_SECONDS)
+                lingers_until = loop.time() + _LINGER_SECONDS
+            # Also when this wake-up told of what the one before had fetched already.
+            await self._wants_bytes.wait(max(0.0, lingers_until - loop.time()))
 
     async def _open(self) -> None:
         if not self._listener.is_open:

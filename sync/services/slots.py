@@ -133,14 +133,15 @@ def release_slots(*, holder: str) -> None:
     execute("DELETE FROM sync_connectionslot WHERE holder = %(holder)s", {"holder": holder})
 
 
-def held_elsewhere(slot: Slot) -> int:
-    """Return how many other slots the same account has now."""
-    counts = fetch_all(
-        "SELECT count(*) FROM sync_connectionslot"
-        " WHERE account_id = %(account)s AND id <> %(id)s AND expires_at > clock_timestamp()",
-        {"account": slot.account_id, "id": slot.id},
-    )
-    return int(counts[0][0])
+@transaction.atomic
+def release_refused_slot(slot: Slot) -> int:
+    """Give back the slot of a connection that the upstream refused; returns how many others the account has.
+
+    Both under the lock of the account: of several that are refused at the same moment, the last counts none of them.
+    """
+    fetch_all(_LOCK_ACCOUNT, {"account": slot.account_id})
+    execute(_RELEASE, {"id": slot.id})
+    return sum(_held("account", {"account": slot.account_id}).values())
 
 
 def _held(of: str, parameters: dict[str, Any]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from mailcache.models import Account
 from mailcache.services.notices import set_notice
 from sync.models import UpstreamHost
 from sync.profiles import GENERIC, detect_profile
+from sync.services.slots import Slot, release_refused_slot
 
 # An upstream may learn what it once refused.
 LATCHED_FOR = timedelta(days=30)
@@ -47,14 +48,20 @@ def note_upstream(*, account_id: int, refused: Collection[str], said: str) -> No
 
 
 @transaction.atomic
-def note_crowded(*, account_id: int, connections: int, reason: str) -> None:
-    """Have an account make do with ``connections`` for a while: the upstream refused one more (quirk 4)."""
+def note_crowded(*, slot: Slot, reason: str) -> int:
+    """Have an account make do with its other connections for a while: the upstream refused this one (quirk 4).
+
+    Gives the slot back. Returns how many others there are; where there is none, the refusal is no matter of ours.
+    """
+    account_id = slot.account_id
     account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
+    others = connections = release_refused_slot(slot)
+    if not others:
+        return 0
     now = timezone.now()
     if account.crowded_limit is not None and account.crowded_until is not None and account.crowded_until > now:
-        # Two that are refused at the same moment count each other: each refusal shows that one fewer is allowed.
-        connections = min(connections, account.crowded_limit - 1)
-    account.crowded_limit, account.crowded_until = max(1, connections), now + CROWDED_FOR
+        connections = min(connections, account.crowded_limit)
+    account.crowded_limit, account.crowded_until = connections, now + CROWDED_FOR
     account.save(update_fields=["crowded_limit", "crowded_until"])
     set_notice(
         account_id=account_id,
@@ -62,6 +69,7 @@ def note_crowded(*, account_id: int, connections: int, reason: str) -> None:
         text=f"the upstream refuses more than {connections} connections at a time ({reason}); set the account's"
         " connection limit or UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT to what it allows",
     )
+    return others
 
 
 @transaction.atomic

@@ -13,6 +13,7 @@ from tests.e2e.raw_imap import RawClient
 from tests.e2e.system import PASSWORD, System
 from tests.fakes.delay_line import DelayLine
 from tests.fakes.recording_proxy import Command, RecordingProxy
+from tests.servers.dovecot import PASSWORD as UPSTREAM_PASSWORD
 from tests.servers.dovecot import Dovecot
 from tests.waiting import wait_until
 
@@ -101,11 +102,24 @@ def test_bodies_come_over_the_warm_connection(
         assert {command.connection for command in fetches} == {idle.connection}
         assert len(fetches) == _MESSAGES
         assert len(proxy.fetched_bodies()) == _MESSAGES
-        median, slowest = ((value - _ROUND_TRIP) * 1000 for value in (statistics.median(seconds), max(seconds)))
+        directly = _seconds_directly(upstream_user, line.port)
+        ours, theirs, slowest = (1000 * each for each in (statistics.median(seconds), directly, max(seconds)))
         report_figure(
-            f"a message that was not here: median of {_MESSAGES} reads is the round trip to the upstream"
-            f" ({_ROUND_TRIP * 1000:.0f} ms) + {median:.0f} ms, the slowest + {slowest:.0f} ms"
+            f"a message that was not here: median of {_MESSAGES} reads {ours:.0f} ms, the slowest {slowest:.0f} ms;"
+            f" read from the upstream over the same line (round trip {1000 * _ROUND_TRIP:.0f} ms): {theirs:.0f} ms"
         )
+
+
+def _seconds_directly(user: str, port: int) -> float:
+    """Return the median time in which a client reads the same messages from the upstream itself."""
+    seconds = []
+    with RawClient(port, user, UPSTREAM_PASSWORD) as client:
+        client.run(b"EXAMINE INBOX")
+        for number in range(1, _MESSAGES + 1):
+            began = time.monotonic()
+            client.run(b"FETCH %d (BODY.PEEK[])" % number)
+            seconds.append(time.monotonic() - began)
+    return statistics.median(seconds)
 
 
 @pytest.mark.usefixtures("upstream")

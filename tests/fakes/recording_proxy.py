@@ -231,7 +231,7 @@ class RecordingProxy:
             return
         server.settimeout(None)
         for each in (client, server):
-            # What is passed on line by line would wait for acknowledgements, 40 ms for each.
+            # What comes in several writes would wait for the acknowledgement of the first, 40 ms each time.
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         number = next(self._numbers)
         with self._lock:

@@ -73,6 +73,7 @@ namespace inbox {{
 }}
 service imap-login {{
   chroot =
+  service_count = 0
   inet_listener imap {{
     port = {plain_port}
   }}
@@ -80,6 +81,10 @@ service imap-login {{
     port = {tls_port}
     ssl = yes
   }}
+}}
+service imap {{
+  service_count = 100
+  process_min_avail = 2
 }}
 service anvil {{
   chroot =

@@ -16,7 +16,6 @@ from sync.services.slots import (
     Slot,
     acquire_slot,
     connection_limits,
-    held_elsewhere,
     release_slot,
     renew_slots,
 )
@@ -54,7 +53,6 @@ class TestSlots:
         assert first is not None
         assert acquire(account) is None
         assert acquire(make_account()) is not None
-        assert held_elsewhere(first) == 1
         release_slot(first)
         assert acquire(account) is not None
 
@@ -143,10 +141,22 @@ class TestLimits:
         account = make_account(host=HOST)
         account.connection_limit = 5
         account.save()
-        note_crowded(account_id=account.pk, connections=3, reason="Too many simultaneous connections")
+        taken = [acquire(account, limit=5) for _ in range(4)]
+        refused = [slot for slot in taken[2:] if slot]
+        # Both were dialling: the first that gives way cannot know that the other one is refused as well.
+        assert [note_crowded(slot=slot, reason="Too many simultaneous connections") for slot in refused] == [3, 2]
         account.refresh_from_db()
-        assert connection_limits(account, GENERIC).account == 3
+        assert connection_limits(account, GENERIC).account == 2
         assert "UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT" in account.notice
+        assert ConnectionSlot.objects.filter(account=account).count() == 2
         Account.objects.update(crowded_until="2020-01-01T00:00:00Z")
         account.refresh_from_db()
         assert connection_limits(account, GENERIC).account == 5
+
+    def test_a_refusal_without_others_leaves_the_limit_alone(self) -> None:
+        account = make_account(host=HOST)
+        slot = acquire(account)
+        assert slot is not None
+        assert note_crowded(slot=slot, reason="Too many simultaneous connections") == 0
+        account.refresh_from_db()
+        assert (account.crowded_limit, account.notice) == (None, "")
