@@ -8,7 +8,7 @@ from django.db import transaction
 
 from mailcache.flags import SystemFlag
 from mailcache.journal import LockedMailbox, lock_mailbox, write_change
-from mailcache.models import MutationKind
+from mailcache.models import MutationKind, MutationState
 from mailcache.services.label_guard import check_no_label
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
 from mailcache.services.recovered import forget_refused
@@ -18,15 +18,30 @@ from mailcache.wire.number_set import NumberSet
 
 _EVERYTHING = NumberSet([(1, 2**32 - 1)])
 
-# A change of flags of a message that goes is nothing to replay; what made it appear here still has to be.
+# A change of flags of a message that goes is nothing to replay, unless a copy was made of it afterwards, which is to
+# have these flags upstream as well; what made the message appear here still has to be.
 _FORGET = """
-    WITH store AS (
+    WITH own AS (
+        SELECT mutation.id, mutation.kind = %(store)s AND NOT EXISTS (
+            SELECT 1 FROM mailcache_mutation AS later
+            WHERE later.account_id = %(account)s AND later.kind = %(copy)s AND later.state <> %(settled)s
+              AND later.id > mutation.id
+              AND (later.remote_id = mutation.remote_id OR later.depends_on_id = mutation.depends_on_id)
+        ) AS is_moot
+        FROM mailcache_mutation AS mutation
+        WHERE mutation.account_id = %(account)s AND mutation.message_id = ANY(%(messages)s)
+    ), store AS (
         DELETE FROM mailcache_mutation
-        WHERE account_id = %(account)s AND message_id = ANY(%(messages)s) AND kind = %(store)s
+        WHERE account_id = %(account)s AND id IN (SELECT id FROM own WHERE is_moot)
     )
     UPDATE mailcache_mutation SET message_id = NULL
-    WHERE account_id = %(account)s AND message_id = ANY(%(messages)s) AND kind <> %(store)s
+    WHERE account_id = %(account)s AND id IN (SELECT id FROM own WHERE NOT is_moot)
 """
+_FORGET_NAMES = {
+    "store": MutationKind.STORE.value,
+    "copy": MutationKind.COPY.value,
+    "settled": MutationState.SETTLED.value,
+}
 _DELETE = "DELETE FROM mailcache_message WHERE account_id = %(account)s AND id = ANY(%(messages)s)"
 
 
@@ -61,7 +76,7 @@ def remove_selected(locked: LockedMailbox, gone: Sequence[SelectedMessage]) -> N
     ]
     queue_mutations(account_id=locked.account_id, kind=MutationKind.EXPUNGE, mailbox_id=locked.id, rows=rows)
     forget_refused(locked, [message.id for message in gone])
-    execute(_FORGET, {**_which(locked, gone), "store": MutationKind.STORE.value})
+    execute(_FORGET, {**_which(locked, gone), **_FORGET_NAMES})
     return delete_messages(locked, gone)
 
 

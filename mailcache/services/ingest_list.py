@@ -168,8 +168,15 @@ def _deleted_here(account: Account) -> set[bytes]:
 
 
 def _link_created(account: Account, entries: Mapping[bytes, UpstreamMailbox], found: dict[bytes, Mailbox]) -> int:
-    """Recognise mailboxes that clients have created here and that are there now, by whomever; returns how many."""
-    here = {row.name: row for row in Mailbox.objects.present(account.pk).filter(upstream_name=None)}
+    """Recognise mailboxes that clients have created here and that are there now, by whomever; returns how many.
+
+    They are there under the names that they are created with, whatever became of them here since then.
+    """
+    creates = Mutation.objects.unsettled(account.pk).filter(kind=MutationKind.CREATE, mailbox__upstream_name=None)
+    waiting = {row.arguments["name"]: row.mailbox for row in creates.select_related("mailbox")}
+    others = Mailbox.objects.present(account.pk).filter(upstream_name=None)
+    here = {row.name: row for row in others.exclude(pk__in=[row.pk for row in waiting.values() if row is not None])}
+    here |= {name: row for name, row in waiting.items() if row is not None}
     linked = 0
     for name, entry in entries.items():
         mailbox = here.pop(entry.name, None) if name not in found and entry.selectable else None

@@ -83,6 +83,7 @@ def relink_messages(
     uidvalidity: int,
     traits: Mapping[int, Traits],
     flags: Mapping[int, FlagSet] | None = None,
+    settlements: int = 0,
 ) -> int:
     """Give messages known under an earlier UIDVALIDITY the numbers that they have now; returns how many.
 
@@ -107,7 +108,11 @@ def relink_messages(
     execute(_RENUMBER, parameters)
     if flags is not None:
         apply_upstream_flags(
-            fence=fence, mailbox_id=mailbox_id, uidvalidity=uidvalidity, flags={uid: flags[uid] for uid in found}
+            fence=fence,
+            mailbox_id=mailbox_id,
+            uidvalidity=uidvalidity,
+            flags={uid: flags[uid] for uid in found},
+            settlements=settlements,
         )
     return len(found)
 

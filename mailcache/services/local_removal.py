@@ -7,6 +7,7 @@ from itertools import groupby
 
 from mailcache.flags import FlagSet
 from mailcache.journal import lock_mailboxes, write_change
+from mailcache.models import MutationKind
 from mailcache.services.rows import count_expunged, execute, fetch_all
 from mailcache.wire.number_set import NumberSet
 
@@ -19,7 +20,17 @@ _MESSAGES = """
     SELECT mailbox_id, id, uid, flags, size FROM mailcache_message
     WHERE account_id = %(account)s AND id = ANY(%(ids)s) ORDER BY mailbox_id, uid
 """
-_DELETE = "DELETE FROM mailcache_message WHERE account_id = %(account)s AND id = ANY(%(ids)s)"
+# Changes of their flags are nothing to replay any more.
+_DELETE = """
+    WITH store AS (
+        DELETE FROM mailcache_mutation
+        WHERE account_id = %(account)s AND message_id = ANY(%(ids)s) AND kind = %(store)s
+    ), other AS (
+        UPDATE mailcache_mutation SET message_id = NULL
+        WHERE account_id = %(account)s AND message_id = ANY(%(ids)s) AND kind <> %(store)s
+    )
+    DELETE FROM mailcache_message WHERE account_id = %(account)s AND id = ANY(%(ids)s)
+"""
 
 
 def lock_homes(account_id: int, mutation_ids: Collection[int]) -> None:
@@ -34,7 +45,7 @@ def remove_messages_here(account_id: int, message_ids: Collection[int]) -> None:
     locked = lock_mailboxes({row[0] for row in found})
     for mailbox_id, rows in groupby(found, key=lambda row: int(row[0])):
         gone = list(rows)
-        execute(_DELETE, {"account": account_id, "ids": [row[1] for row in gone]})
+        execute(_DELETE, {"account": account_id, "ids": [row[1] for row in gone], "store": MutationKind.STORE.value})
         write_change(
             locked[mailbox_id],
             expunged=NumberSet.from_numbers(row[2] for row in gone),

@@ -15,6 +15,7 @@ from django.db import transaction
 from mailcache.flags import FlagDelta, FlagSet
 from mailcache.journal import LockedMailbox, lock_mailbox
 from mailcache.models import CREATORS, MutationKind, MutationState
+from mailcache.services.copy_flags import note_agreed, show_copied_flags
 from mailcache.services.give_way import GivingWay
 from mailcache.services.leases import Fence
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
@@ -139,11 +140,18 @@ def settle_creators(
         return
     places = _places(locked, uidvalidity, uids, creators)
     _settle(locked, settlement, places)
+    note_agreed(locked.account_id, remote_ids=[place.remote_id for place in places])
     moved = [place for place in places if place.creator.kind == MutationKind.MOVE and place.creator.source_id]
     if moved:
         _leave(locked, settlement, moved, source_stays=source_stays)
     if restates_flags:
         _restate(locked, places)
+    show_copied_flags(
+        account_id=locked.account_id,
+        mailbox_id=target_id,
+        ids=[place.creator.id for place in places],
+        settlements=settlement,
+    )
 
 
 def _read(locked: LockedMailbox, ids: Collection[int], kept: FlagSet, *, restates_flags: bool) -> list[_Creator]:

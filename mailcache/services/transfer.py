@@ -11,6 +11,7 @@ from mailcache.errors import InvalidValue, NoSuchMailbox
 from mailcache.flags import FlagDelta
 from mailcache.journal import LockedMailbox, lock_mailboxes, write_change
 from mailcache.models import Mailbox, MutationKind
+from mailcache.services.copy_flags import note_agreed
 from mailcache.services.expunge import delete_messages
 from mailcache.services.label_guard import check_no_label
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
@@ -107,6 +108,7 @@ def _transfer(
     }
     new_ids = [new_id for (new_id,) in fetch_all(_COPY, parameters)]
     _queue(source, target, list(zip(new_ids, messages, strict=True)), kind)
+    note_agreed(target.account_id, message_ids=new_ids)
     write_change(
         target,
         appeared=NumberSet.from_numbers(uids),

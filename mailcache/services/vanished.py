@@ -18,8 +18,12 @@ _APPEND_INSTEAD = """
     UPDATE mailcache_mutation AS mutation
     SET kind = %(append)s, mailbox_id = mutation.target_id, remote_id = NULL, depends_on_id = NULL,
         state = %(pending)s, noted = '{}',
-        add_flags = coalesce(message.flags, 0), add_keywords = coalesce(message.keywords, '{}')
-    FROM mailcache_mutation AS self LEFT JOIN mailcache_message AS message ON message.id = self.message_id
+        add_flags = coalesce(message.flags, moved.flags, 0),
+        add_keywords = coalesce(message.keywords, moved.keywords, '{}')
+    FROM mailcache_mutation AS self
+    LEFT JOIN mailcache_message AS message ON message.id = self.message_id
+    LEFT JOIN mailcache_mutation AS onwards ON onwards.depends_on_id = self.id AND onwards.kind = %(move)s
+    LEFT JOIN mailcache_message AS moved ON moved.id = onwards.message_id
     WHERE self.id = mutation.id AND mutation.account_id = %(account)s AND mutation.id = ANY(%(ids)s)
 """
 
@@ -60,6 +64,7 @@ def _append_instead(account_id: int, ids: Collection[int]) -> None:
         "account": account_id,
         "ids": list(ids),
         "append": MutationKind.APPEND.value,
+        "move": MutationKind.MOVE.value,
         "pending": MutationState.PENDING.value,
     }
     execute(_APPEND_INSTEAD, parameters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mailcache.errors import NameTaken
-from mailcache.models import Mailbox, MailboxRole, Mutation
+from mailcache.models import Mailbox, MailboxRole, Mutation, Remote
 from mailcache.names import INBOX, upstream_name
 from mailcache.services.settle_names import settle_create, settle_delete, settle_rename
 from mailcache.services.settlement import settle_subscription
@@ -72,10 +72,8 @@ def _delete(work: ReplayWork, mutation: Mutation, mailbox: Mailbox) -> None:
     client = work.upstream.client
     _leave(work)
     listed = _listed(work, name)
-    if listed is not None and mailbox.upstream_uidvalidity is not None and _selectable(listed):
-        uidvalidity = client.status(name).uidvalidity
-        if uidvalidity not in (None, mailbox.upstream_uidvalidity):
-            raise NameTaken(_ANOTHER)
+    if listed is not None and _selectable(listed) and not _is_ours(work, mailbox, name):
+        raise NameTaken(_ANOTHER)
     if listed is not None:
         try:
             client.delete(name)
@@ -83,6 +81,15 @@ def _delete(work: ReplayWork, mutation: Mutation, mailbox: Mailbox) -> None:
             if _listed(work, name):
                 raise
     settle_delete(fence=work.fence, mutation_id=mutation.pk)
+
+
+def _is_ours(work: ReplayWork, mailbox: Mailbox, name: bytes) -> bool:
+    """Tell whether an upstream mailbox is the one that is meant: of one that was never read, by what we put into it."""
+    status = work.upstream.client.status(name)
+    if mailbox.upstream_uidvalidity is not None:
+        return status.uidvalidity in (None, mailbox.upstream_uidvalidity)
+    ours = Remote.objects.filter(account_id=work.account.pk, mailbox_id=mailbox.pk).count()
+    return (status.messages or 0) <= ours
 
 
 def _subscribe(work: ReplayWork, mutation: Mutation, mailbox: Mailbox) -> None:

@@ -30,7 +30,7 @@ class Witness(Protocol):
         """Messages are deleted, or the mailbox that they are in."""
 
     def moved_there(self, digests: Collection[bytes]) -> None:
-        """Messages are moved."""
+        """Messages are moved, or the mailbox that they are in is renamed."""
 
     def stored_there(self, digests: Iterable[bytes], operation: str, flags: Iterable[str]) -> None:
         """Flags of messages are changed by ``operation``: one of STORE's."""
@@ -144,8 +144,12 @@ class Edits:
         # Renaming takes the levels below along, and a mailbox cannot go below itself.
         if "/" in name + other or f"{name}/Old" in self._mailboxes:
             return ""
+        exists = self._select(name) if self._witness is not None else 0
+        moved = self._digests(f"1:{exists}") if exists else []
         self._leave()
         self._must(self._client.rename(f'"{name}"', f'"{other}"'))
+        if self._witness is not None:
+            self._witness.moved_there(moved)
         self._mailboxes[self._mailboxes.index(name)] = other
         self.touched.add(other)
         return f"rename {name} to {other}"

@@ -62,10 +62,10 @@ class Ledger:
     def moved_there(self, digests: Collection[bytes]) -> None:
         """Another client moved messages.
 
-        One that was just sent is not found where it was sent, and is sent again. A change of flags that waits follows
-        only where the message is known again when its old place is found empty.
+        One that was just sent is not found where it was sent, and is sent again. A change of flags follows only where
+        the message is known again when its old place is found empty, and not if replay finds that first.
         """
-        self.unsure_of_flags(self._pending().keys() & set(digests))
+        self.unsure_of_flags(digests)
         rows = Mutation.objects.filter(account=self._account, state=MutationState.SENT, content__isnull=False)
         self._spare.update({bytes(digest) for digest in rows.values_list("content__sha256", flat=True)} & set(digests))
 
