@@ -50,6 +50,7 @@ class Event(Enum):
     MAILBOX_CREATED = "a mailbox of that name was created"
     MAILBOX_RENAMED = "the mailbox was renamed"
     MAILBOX_DELETED = "the mailbox was deleted"
+    MAIL_ARRIVED = "mail came into the mailbox that nobody here has seen"
     MAILBOX_RENUMBERED = "the mailbox was renumbered: it may be another one of that name"
 
 
@@ -114,6 +115,7 @@ RULES: Mapping[tuple[Change, Event], Rule] = {
     (Change.RENAME, Event.MAILBOX_DELETED): Rule(Outcome.GIVEN_UP),
     (Change.DELETE, Event.MAILBOX_RENAMED): Rule(Outcome.GIVEN_UP),
     (Change.DELETE, Event.MAILBOX_DELETED): Rule(Outcome.DONE),
+    (Change.DELETE, Event.MAIL_ARRIVED): Rule(Outcome.PARKED),
     (Change.DELETE, Event.MAILBOX_RENUMBERED): Rule(Outcome.PARKED),
 }
 """Meetings that are not named here concern different things: both changes stand."""
