@@ -94,7 +94,8 @@ class _Comparison:
         if before.uidvalidity != state.uidvalidity or mailbox.upstream_uidvalidity != state.uidvalidity:
             self._begin_numbering(state)
         plan = self._plan(state, resynced=selected.resynced)
-        members = Members(work, mailbox, state, renumbered=self._others(state.uidvalidity) > 0)
+        renumbered = self._others(state.uidvalidity) > 0
+        members = Members(work, mailbox, state, renumbered=renumbered, settlements=self._settlements)
         scope = self._scope(plan)
         members.settle(plan, selected, recent=RECENT_MESSAGES if scope is FlagScope.RECENT else 0)
         flags = FlagComparison(work, mailbox, settlements=self._settlements)

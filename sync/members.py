@@ -24,11 +24,13 @@ class Members:
     way: their changed or recent flags, whichever were due; None where these have to be asked for.
     """
 
-    def __init__(self, work: SliceWork, mailbox: Mailbox, state: UpstreamState, *, renumbered: bool) -> None:
+    def __init__(
+        self, work: SliceWork, mailbox: Mailbox, state: UpstreamState, *, renumbered: bool, settlements: int
+    ) -> None:
         self._work = work
         self._mailbox = mailbox
         self._state = state
-        self._skeleton = Skeleton(work, mailbox, state.uidvalidity, renumbered=renumbered)
+        self._skeleton = Skeleton(work, mailbox, state.uidvalidity, renumbered=renumbered, settlements=settlements)
         self._here: Sequence[int] = array("L")
         self.kept: Sequence[int] = self._here
         self.gone: list[int] = []

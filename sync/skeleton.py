@@ -41,11 +41,14 @@ _NO_DATE = datetime(1970, 1, 1, tzinfo=UTC)
 class Skeleton:
     """Adds messages of one mailbox."""
 
-    def __init__(self, work: SliceWork, mailbox: Mailbox, uidvalidity: int, *, renumbered: bool) -> None:
+    def __init__(
+        self, work: SliceWork, mailbox: Mailbox, uidvalidity: int, *, renumbered: bool, settlements: int
+    ) -> None:
         self._work = work
         self._mailbox = mailbox
         self._uidvalidity = uidvalidity
         self._renumbered = renumbered
+        self._settlements = settlements
         self._chunk = min(planner.CHUNK_MESSAGES, work.upstream.profile.largest_fetch)
 
     def add(self, uids: Sequence[int]) -> None:
@@ -91,7 +94,11 @@ class Skeleton:
             rows = [replace(row, flags=row.flags.unmarked()) for row in rows]
         if rows:
             added = add_messages(
-                fence=self._work.fence, mailbox_id=self._mailbox.pk, uidvalidity=self._uidvalidity, rows=rows
+                fence=self._work.fence,
+                mailbox_id=self._mailbox.pk,
+                uidvalidity=self._uidvalidity,
+                rows=rows,
+                settlements=self._settlements,
             )
             self._work.counters.messages_added += added
             if added < len(rows):
@@ -106,6 +113,7 @@ class Skeleton:
             mailbox_id=self._mailbox.pk,
             uidvalidity=self._uidvalidity,
             flags={row.uid: row.flags for row in rows},
+            settlements=self._settlements,
         )
         if are_labels_told(work, self._mailbox):
             take_labels(work, self._mailbox, {row.uid: row.labels for row in rows})

@@ -7,7 +7,7 @@ from functools import partial
 
 from mailcache.flags import SystemFlag
 from mailcache.journal import LockedMailbox
-from mailcache.models import MutationKind
+from mailcache.models import MutationKind, MutationState
 from mailcache.services.label_changes import remove_labelled
 from mailcache.services.label_places import Place, place_of
 from mailcache.services.mailbox_locks import Locks, with_locks
@@ -29,6 +29,7 @@ _FORGET = """
           AND NOT EXISTS (
               SELECT 1 FROM mailcache_mutation AS copy
               WHERE copy.account_id = %(account)s AND copy.kind = %(copy)s AND copy.id > store.id
+                AND copy.state <> %(settled)s
                 AND (copy.remote_id = store.remote_id OR copy.depends_on_id = store.depends_on_id)
           )
         RETURNING id
@@ -71,6 +72,12 @@ def remove_selected(locks: Locks, locked: LockedMailbox, gone: Sequence[Selected
     ]
     queue_mutations(account_id=locked.account_id, kind=MutationKind.EXPUNGE, mailbox_id=locked.id, rows=rows)
     forget_refused(locked, [message.id for message in gone])
-    forgotten = {"account": locked.account_id, "messages": [message.id for message in gone]}
-    execute(_FORGET, {**forgotten, "store": MutationKind.STORE.value, "copy": MutationKind.COPY.value})
+    which = {
+        "account": locked.account_id,
+        "messages": [message.id for message in gone],
+        "store": MutationKind.STORE.value,
+        "copy": MutationKind.COPY.value,
+        "settled": MutationState.SETTLED.value,
+    }
+    execute(_FORGET, which)
     return delete_messages(locked, gone)

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from mailcache.flags import FlagDelta, FlagSet
 from mailcache.journal import LockedMailbox
+from mailcache.merge import merged_flags
 from mailcache.services import leases
 from mailcache.services.label_places import is_mark_local
 from mailcache.services.leases import Fence
@@ -67,7 +68,7 @@ def _apply(mailbox_id: int, uidvalidity: int, flags: Mapping[int, FlagSet], sett
     changes: dict[int, FlagChange] = {}
     changed: set[int] = set()
     for row in rows:
-        now = overlay.get(row.remote_id, FlagDelta()).apply(flags[row.upstream_uid])
+        now = merged_flags(flags[row.upstream_uid], overlay.get(row.remote_id, FlagDelta()))
         if is_marked_here:
             now = now.marked_like(row.shown)
         if now != row.shown:

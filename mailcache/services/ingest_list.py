@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from types import MappingProxyType
 
 from django.db import transaction
@@ -13,14 +14,17 @@ from django.db.models.functions import Cast, Coalesce, Concat
 from django.utils import timezone
 
 from mailcache.errors import StaleList
+from mailcache.merge import Event, merged_name, rescued_by
 from mailcache.models import CREATORS, Account, Mailbox, MailboxRole, Mutation, MutationKind, MutationState, Remote
 from mailcache.names import INBOX
 from mailcache.services import leases
 from mailcache.services.ingest_expunge import remove_own_messages
 from mailcache.services.leases import Fence
+from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
 from mailcache.services.overlay import is_list_stale, let_go_of, show_followed
-from mailcache.services.rows import execute
+from mailcache.services.rows import execute, fetch_all
+from mailcache.services.transferred import remove_messages_here
 
 # What was recognised as a copy of a message in a mailbox that goes was moved from there.
 _MOVED = """
@@ -43,6 +47,16 @@ _UNTIE = """
     WHERE account_id = %(account)s AND depends_on_id IN (
         SELECT id FROM mailcache_mutation
         WHERE account_id = %(account)s AND (mailbox_id = %(mailbox)s OR target_id = %(mailbox)s))
+"""
+
+_REMOTES = "SELECT id FROM mailcache_remote WHERE account_id = %(account)s AND mailbox_id = %(mailbox)s"
+
+# Messages in other mailboxes that have nothing but what this one knows of them.
+_COPIES_WITHOUT_BYTES = """
+    SELECT message.id, message.mailbox_id
+    FROM mailcache_remote AS remote JOIN mailcache_message AS message ON message.remote_id = remote.id
+    WHERE remote.account_id = %(account)s AND remote.mailbox_id = %(mailbox)s
+      AND message.account_id = %(account)s AND message.mailbox_id <> %(mailbox)s
 """
 
 # The ORM's cascade would read every row before it deletes it; these tables are large.
@@ -133,10 +147,12 @@ def _match(
     account: Account, entries: Mapping[bytes, UpstreamMailbox], renamed: Mapping[int, bytes]
 ) -> tuple[dict[bytes, Mailbox], list[Mailbox]]:
     """Return the mailboxes that are listed, by the upstream's present name, and those that are not."""
-    rows = Mailbox.objects.mirrored(account.pk).select_for_update().order_by("pk")
+    # All are locked, those that are only here as well: what goes may take messages of theirs along.
+    rows = list(Mailbox.objects.filter(account=account).select_for_update().order_by("pk"))
+    mirrored = [row for row in rows if row.upstream_name is not None and row.deleted_at is None]
     found: dict[bytes, Mailbox] = {}
     missing = []
-    for mailbox in sorted(rows, key=lambda row: row.pk not in renamed):
+    for mailbox in sorted(mirrored, key=lambda row: row.pk not in renamed):
         name = renamed.get(mailbox.pk, bytes(mailbox.upstream_name or b""))
         entry = entries.get(name)
         if entry is None or name in found or (mailbox.selectable and not entry.selectable):
@@ -153,8 +169,15 @@ def _deleted_here(account: Account) -> set[bytes]:
 
 
 def _link_created(account: Account, entries: Mapping[bytes, UpstreamMailbox], found: dict[bytes, Mailbox]) -> int:
-    """Recognise mailboxes that clients have created here and that are there now, by whomever; returns how many."""
-    here = {row.name: row for row in Mailbox.objects.present(account.pk).filter(upstream_name=None)}
+    """Recognise mailboxes that clients have created here and that are there now, by whomever; returns how many.
+
+    They are there under the names that they are created with, whatever became of them here since then.
+    """
+    creates = Mutation.objects.unsettled(account.pk).filter(kind=MutationKind.CREATE, mailbox__upstream_name=None)
+    waiting = {row.arguments["name"]: row.mailbox for row in creates.select_related("mailbox")}
+    others = Mailbox.objects.present(account.pk).filter(upstream_name=None)
+    here = {row.name: row for row in others.exclude(pk__in=[row.pk for row in waiting.values() if row is not None])}
+    here |= {name: row for name, row in waiting.items() if row is not None}
     linked = 0
     for name, entry in entries.items():
         mailbox = here.pop(entry.name, None) if name not in found and entry.selectable else None
@@ -227,8 +250,7 @@ def _rename(account: Account, entries: Mapping[int, UpstreamMailbox]) -> int:
     # No name of ours holds a control character, and NULL is not unique.
     renamed.update(name=Concat(Value("\x01"), Cast("pk", CharField())), upstream_name=None)
     for pk, entry in entries.items():
-        # A client's own new name stands, and is given to the mailbox upstream in turn.
-        name = before[pk] if entry.name in taken or pk in renaming else entry.name
+        name = merged_name(before[pk], entry.name, renamed_here=pk in renaming, is_taken=entry.name in taken)
         renamed.filter(pk=pk).update(name=name, upstream_name=entry.upstream_name, personal=entry.personal)
     return len(entries)
 
@@ -274,25 +296,28 @@ def _create_again(mailbox: Mailbox) -> None:
     Mailbox.objects.filter(pk=mailbox.pk).update(
         upstream_name=None, upstream_uidvalidity=None, upstream_mailbox_id="", missed_lists=0, missed_since=None
     )
-    queue_mutations(
-        account_id=mailbox.account_id, kind=MutationKind.CREATE, mailbox_id=mailbox.pk, rows=[NewMutation()]
-    )
+    # It gets the name that it has here at once.
+    Mutation.objects.unsettled(mailbox.account_id).filter(mailbox=mailbox, kind=MutationKind.RENAME).delete()
+    create = NewMutation(arguments={"name": mailbox.name, "role": mailbox.role})
+    queue_mutations(account_id=mailbox.account_id, kind=MutationKind.CREATE, mailbox_id=mailbox.pk, rows=[create])
 
 
 def delete_mailbox_rows(mailbox: Mailbox) -> None:
     """Delete a mailbox and everything in it, in the caller's transaction. Content stays for the collector."""
+    with_locks([mailbox.pk], partial(_delete_rows, mailbox))
+
+
+def _delete_rows(mailbox: Mailbox, locks: Locks) -> None:
     rows = {"account": mailbox.account_id, "mailbox": mailbox.pk}
-    remotes = Remote.objects.filter(account_id=mailbox.account_id, mailbox=mailbox).values_list("pk", flat=True)
-    followed = let_go_of(account_id=mailbox.account_id, remote_ids=list(remotes))
-    execute(
-        _MOVED_OUT,
-        {
-            **rows,
-            "copy": MutationKind.COPY.value,
-            "transfers": [MutationKind.COPY.value, MutationKind.MOVE.value],
-            "settled": MutationState.SETTLED.value,
-        },
-    )
+    remotes = [remote for (remote,) in fetch_all(_REMOTES, rows)]
+    copies = fetch_all(_COPIES_WITHOUT_BYTES, rows)
+    locks.require([mailbox_id for _, mailbox_id in copies])
+    followed = let_go_of(account_id=mailbox.account_id, remote_ids=remotes)
+    locks.require(followed.values())
+    remove_messages_here(mailbox.account_id, [message_id for message_id, _ in copies])
+    transfers = [change.value for change in rescued_by(Event.SOURCE_DELETED)]
+    settled = MutationState.SETTLED.value
+    execute(_MOVED_OUT, {**rows, "copy": MutationKind.COPY.value, "transfers": transfers, "settled": settled})
     execute(_UNTIE, rows)
     execute(_MOVED, rows)
     execute(_DELETE_ROWS, rows)

@@ -118,12 +118,15 @@ def relink_messages(
     mailbox_id: int,
     uidvalidity: int,
     traits: Mapping[int, Traits],
-    flags: Mapping[int, FlagSet],
+    flags: Mapping[int, FlagSet] | None = None,
+    settlements: int = 0,
 ) -> int:
     """Give messages known under an earlier UIDVALIDITY the numbers that they have now; returns how many.
 
-    ``traits`` and ``flags`` tell of upstream messages by UID. Nothing changes for clients but flags: what was not
-    found stays under its old number, for more rows to match until ``remove_other_uidvalidities``.
+    ``traits`` and, where they were asked for, ``flags`` tell of upstream messages by UID. Nothing changes for clients
+    but flags: what was not found stays under its old number, for more rows to match until
+    ``remove_other_uidvalidities``. Messages that clients have taken away here, and that replay has not yet taken away
+    there, are among them: what is to be done to them goes on.
     """
     leases.check(fence)
     where: dict[str, Any] = {"account": fence.account_id, "mailbox": mailbox_id, "uidvalidity": uidvalidity}
@@ -139,9 +142,14 @@ def relink_messages(
         "upstream_ids": [traits[uid].upstream_id for uid in found],
     }
     execute(_RENUMBER, parameters)
-    apply_upstream_flags(
-        fence=fence, mailbox_id=mailbox_id, uidvalidity=uidvalidity, flags={uid: flags[uid] for uid in found}
-    )
+    if flags is not None:
+        apply_upstream_flags(
+            fence=fence,
+            mailbox_id=mailbox_id,
+            uidvalidity=uidvalidity,
+            flags={uid: flags[uid] for uid in found},
+            settlements=settlements,
+        )
     return len(found)
 
 

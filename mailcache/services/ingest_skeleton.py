@@ -93,12 +93,14 @@ def set_upstream_uidvalidity(*, fence: Fence, mailbox_id: int, uidvalidity: int)
     Mailbox.objects.filter(account_id=fence.account_id, pk=mailbox_id).update(upstream_uidvalidity=uidvalidity)
 
 
-def add_messages(*, fence: Fence, mailbox_id: int, uidvalidity: int, rows: Sequence[SkeletonRow]) -> int:
+def add_messages(
+    *, fence: Fence, mailbox_id: int, uidvalidity: int, rows: Sequence[SkeletonRow], settlements: int = 0
+) -> int:
     """Take over upstream messages; returns how many are new here. Rows known already are skipped.
 
     A message known under an earlier UIDVALIDITY gets its new numbers, in a transaction of its own; one whose bytes are
     here, because it was in another mailbox, appears with them. Our UIDs are those of the upstream where that keeps them
-    ascending, else the next free ones.
+    ascending, else the next free ones. ``settlements`` is what the account had counted before the rows were read.
     """
     by_uid = {row.uid: row for row in sorted(rows, key=lambda row: row.uid)}
     traits = {uid: _traits(row) for uid, row in by_uid.items()}
@@ -108,6 +110,7 @@ def add_messages(*, fence: Fence, mailbox_id: int, uidvalidity: int, rows: Seque
         uidvalidity=uidvalidity,
         traits=traits,
         flags={uid: row.flags for uid, row in by_uid.items()},
+        settlements=settlements,
     )
     return _insert(fence, mailbox_id, uidvalidity, by_uid, traits)
 
@@ -134,7 +137,7 @@ def _insert_locked(
     where = {"account": locked.account_id, "mailbox": mailbox_id, "uidvalidity": uidvalidity}
     known = {uid for (uid,) in fetch_all(_KNOWN, {**where, "uids": list(rows)})}
     # Copies of ours whose outcome is not known yet are among what is there from here on: replay tells which.
-    unknown_from = first_unknown_uid(account_id=locked.account_id, mailbox_id=mailbox_id)
+    unknown_from = first_unknown_uid(account_id=locked.account_id, mailbox_id=mailbox_id, uidvalidity=uidvalidity)
     fresh = [row for uid, row in rows.items() if uid not in known and (unknown_from is None or uid < unknown_from)]
     if not fresh:
         return 0

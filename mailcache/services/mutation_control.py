@@ -16,7 +16,8 @@ from mailcache.services.labels import show_messages
 from mailcache.services.mailbox_locks import with_locks
 from mailcache.services.recovered import restore_recovered
 from mailcache.services.rows import fetch_all
-from mailcache.services.transferred import remove_messages_here
+from mailcache.services.transferred import lock_homes, remove_messages_here
+from mailcache.services.undo_names import undo_names
 from mailcache.signals import announce_mutations
 
 _DEPENDENTS = """
@@ -79,15 +80,18 @@ def retry_mutations(*, account_id: int, ids: Collection[int]) -> int:
 def drop_mutations(*, account_id: int, ids: Collection[int]) -> Dropped:
     """Give up on mutations and on what depends on them: what clients did is undone here.
 
-    Messages that were to go upstream come back, copies go. A message that was to be appended stays, here alone.
+    Messages that were to go upstream come back, and so do deleted mailboxes and old names; copies go. A message that
+    was to be appended stays, here alone.
     """
     which: dict[str, Any] = {"account": account_id, "ids": list(ids), "settled": MutationState.SETTLED.value}
     all_ids = [mutation_id for (mutation_id,) in fetch_all(_DEPENDENTS, which)]
+    lock_homes(account_id, all_ids)
     rows = Mutation.objects.filter(pk__in=all_ids)
     labels = rows.filter(kind__in=LABEL_KINDS)
     remotes = list(labels.filter(remote__isnull=False).values_list("remote_id", flat=True))
     unmade = rows.filter(kind__in=_TRANSFERS) | labels.filter(kind=MutationKind.LABEL, remote=None)
     remove_messages_here(account_id, list(unmade.filter(message__isnull=False).values_list("message_id", flat=True)))
+    undo_names(account_id, all_ids)
     mailboxes = undo_mutations(account_id, all_ids)
     _show_as_upstream(account_id, remotes)
     return Dropped(all_ids, mailboxes)

@@ -7,13 +7,16 @@ from functools import partial
 from typing import Any
 
 from mailcache.flags import FlagDelta, FlagSet
+from mailcache.merge import Change, Event, ended_by, merged_flags
 from mailcache.models import CREATORS, LABEL_KINDS, MAILBOX_KINDS, Account, MutationKind, MutationState
 from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.message_flags import FlagChange, change_flags, pending_deltas
 from mailcache.services.rows import execute, fetch_all
 
+# Under another numbering than was noted any message may be the one that was sent.
 _SENT_FROM = """
-    SELECT min((noted->>'uidnext')::bigint) FROM mailcache_mutation
+    SELECT min(CASE WHEN (noted->>'uidvalidity')::bigint = %(uidvalidity)s THEN (noted->>'uidnext')::bigint ELSE 1 END)
+    FROM mailcache_mutation
     WHERE account_id = %(account)s AND target_id = %(mailbox)s AND state = %(sent)s AND kind = ANY(%(creators)s)
 """
 _SPARED = """
@@ -53,7 +56,7 @@ _MOOT = """
     WITH RECURSIVE moot AS (
         SELECT id FROM mailcache_mutation
         WHERE account_id = %(account)s
-          AND ((remote_id = ANY(%(remotes)s) AND kind = ANY(%(in_place)s))
+          AND ((remote_id = ANY(%(remotes)s) AND kind = ANY(%(ended)s))
                OR message_id IN (SELECT id FROM mailcache_message
                                  WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)))
         UNION
@@ -79,7 +82,10 @@ _CONSTANTS: dict[str, Any] = {
     "store": MutationKind.STORE.value,
     "creators": [kind.value for kind in CREATORS],
     "names": [kind.value for kind in MAILBOX_KINDS],
-    "in_place": [kind.value for kind in (MutationKind.STORE, MutationKind.EXPUNGE, *LABEL_KINDS)],
+    "ended": [
+        *(change.value for change in ended_by(Event.GONE, among=frozenset({Change.STORE, Change.EXPUNGE}))),
+        *(kind.value for kind in LABEL_KINDS),
+    ],
 }
 
 
@@ -88,12 +94,14 @@ def settlements_of(account_id: int) -> int:
     return Account.objects.values_list("settlements", flat=True).get(pk=account_id)
 
 
-def first_unknown_uid(*, account_id: int, mailbox_id: int) -> int | None:
+def first_unknown_uid(*, account_id: int, mailbox_id: int, uidvalidity: int) -> int | None:
     """Return the first upstream UID that may be a copy of ours whose outcome is not known; None where there is none.
 
     What is there from this UID on is not taken for new mail before replay knows what it is.
     """
-    ((uid,),) = fetch_all(_SENT_FROM, {**_CONSTANTS, "account": account_id, "mailbox": mailbox_id})
+    ((uid,),) = fetch_all(
+        _SENT_FROM, {**_CONSTANTS, "account": account_id, "mailbox": mailbox_id, "uidvalidity": uidvalidity}
+    )
     return None if uid is None else int(uid)
 
 
@@ -141,7 +149,7 @@ def _show_followed(account_id: int, message_ids: Sequence[int], locks: Locks) ->
         _SHOWN, {"account": account_id, "messages": list(message_ids)}
     ):
         before = FlagSet.of(system, keywords)
-        after = overlay.get(message_id, FlagDelta()).apply(before)
+        after = merged_flags(before, overlay.get(message_id, FlagDelta()))
         if after != before:
             changes.append(FlagChange(message_id, mailbox_id, uid, before, after))
     change_flags(locks, changes)

@@ -16,6 +16,7 @@ from django.db import transaction
 from mailcache.flags import FlagDelta, FlagSet
 from mailcache.journal import LockedMailbox
 from mailcache.models import CREATORS, MutationKind, MutationState
+from mailcache.services.copy_flags import note_agreed, show_copied_flags
 from mailcache.services.give_way import GivingWay
 from mailcache.services.leases import Fence
 from mailcache.services.mailbox_locks import Locks, with_locks
@@ -163,11 +164,18 @@ def _settle_told(settlement: int, target_id: int, told: _Told, locks: Locks) -> 
     _settle(locked, settlement, places)
     if locked.shares_messages:
         join_twins(locks, [place.remote_id for place in places])
+    note_agreed(locked.account_id, remote_ids=[place.remote_id for place in places])
     moved = [place for place in places if place.creator.kind == MutationKind.MOVE and place.creator.source_id]
     if moved:
         _leave(locked, settlement, moved, source_stays=told.source_stays)
     if told.restates_flags:
         _restate(locked, places)
+    show_copied_flags(
+        locks,
+        locked,
+        ids=[place.creator.id for place in places],
+        settlements=settlement,
+    )
 
 
 def _read(locked: LockedMailbox, ids: Collection[int], kept: FlagSet, *, restates_flags: bool) -> list[_Creator]:

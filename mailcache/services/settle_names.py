@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from mailcache.errors import NameTaken
-from mailcache.models import Mailbox, Mutation, MutationState
+from mailcache.models import Mailbox, Mutation, MutationKind, MutationState
 from mailcache.services.ingest_list import delete_mailbox_rows
 from mailcache.services.leases import Fence
 from mailcache.services.rows import execute
@@ -18,6 +18,13 @@ _SETTLED_ELSEWHERE = """
     UPDATE mailcache_mutation SET mailbox_id = target_id
     WHERE account_id = %(account)s AND mailbox_id = %(mailbox)s AND target_id <> %(mailbox)s AND state = %(settled)s
 """
+# What was yet to be moved into it is as good as deleted.
+_MOVED_INTO = """
+    UPDATE mailcache_mutation
+    SET kind = %(expunge)s, target_id = NULL, message_id = NULL, state = %(pending)s, noted = '{}'
+    WHERE account_id = %(account)s AND target_id = %(mailbox)s AND mailbox_id <> %(mailbox)s
+      AND kind = %(move)s AND state <> %(settled)s
+"""
 _INTO = """
     WITH into_it AS (
         SELECT id FROM mailcache_mutation
@@ -29,6 +36,11 @@ _INTO = """
     )
     DELETE FROM mailcache_mutation WHERE account_id = %(account)s AND id IN (SELECT id FROM into_it)
 """
+_MOVED_INTO_NAMES = {
+    "expunge": MutationKind.EXPUNGE.value,
+    "move": MutationKind.MOVE.value,
+    "pending": MutationState.PENDING.value,
+}
 _OF_ITS_REMOTES = """
     UPDATE mailcache_mutation SET remote_id = NULL
     WHERE account_id = %(account)s
@@ -84,6 +96,7 @@ def settle_delete(*, fence: Fence, mutation_id: int) -> None:
     Mutation.objects.filter(pk=mutation.pk).update(mailbox=None)
     which = {"account": fence.account_id, "mailbox": mailbox.pk, "settled": MutationState.SETTLED.value}
     execute(_SETTLED_ELSEWHERE, which)
+    execute(_MOVED_INTO, {**which, **_MOVED_INTO_NAMES})
     execute(_INTO, which)
     execute(_OF_ITS_REMOTES, which)
     if mailbox.label:

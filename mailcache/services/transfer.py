@@ -8,6 +8,7 @@ from functools import partial
 from mailcache.errors import InvalidValue, NoSuchMailbox
 from mailcache.journal import LockedMailbox
 from mailcache.models import Mailbox, MutationKind
+from mailcache.services.copy_flags import note_agreed
 from mailcache.services.label_changes import concerns_labels, transfer_labelled
 from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.recovered import check_not_recovered, forget_refused
@@ -52,6 +53,7 @@ def _transfer(kind: MutationKind, source_id: int, target_id: int, uids: NumberSe
     copies = add_copies(target, messages)
     pairs = list(zip(copies.ids, messages, strict=True))
     queue_transfers(kind, account_id=source.account_id, source_id=source.id, target_id=target.id, pairs=pairs)
+    note_agreed(target.account_id, message_ids=copies.ids)
     if kind is MutationKind.MOVE:
         _leave(source, messages, copies.ids)
     return TransferResult(target.uidvalidity, [message.uid for message in messages], copies.uids)

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import NamedTuple, Protocol
 
 from mailcache.flags import ALL_SYSTEM_FLAGS, FlagDelta, FlagSet, SystemFlag
-from mailcache.journal import LockedMailbox, lock_mailbox, write_change
+from mailcache.journal import LockedMailbox, lock_mailboxes, write_change
 from mailcache.models import MutationKind
 from mailcache.services.mutation_queue import NewMutation, queue_mutations
 from mailcache.services.rows import count_appeared, count_expunged, execute, fetch_all
@@ -42,6 +42,11 @@ _DELETE = "DELETE FROM mailcache_message WHERE account_id = %(account)s AND id =
 # Also what has settled and has yet to be seen upstream.
 _LET_GO = """
     UPDATE mailcache_mutation SET message_id = NULL WHERE account_id = %(account)s AND message_id = ANY(%(ids)s)
+"""
+_HOMES = """
+    SELECT DISTINCT message.mailbox_id
+    FROM mailcache_mutation AS mutation JOIN mailcache_message AS message ON message.id = mutation.message_id
+    WHERE mutation.account_id = %(account)s AND mutation.id = ANY(%(ids)s)
 """
 _OF_MAILBOXES = """
     SELECT mailbox_id, id, uid, flags, size FROM mailcache_message
@@ -129,16 +134,23 @@ class _Row(NamedTuple):
     size: int
 
 
+def lock_homes(account_id: int, mutation_ids: Collection[int]) -> None:
+    """Lock the mailboxes of the messages that mutations are about, as clients do before they queue anything."""
+    rows = fetch_all(_HOMES, {"account": account_id, "ids": list(mutation_ids)}) if mutation_ids else []
+    lock_mailboxes([mailbox_id for (mailbox_id,) in rows])
+
+
 def remove_messages_here(account_id: int, message_ids: Collection[int]) -> None:
-    """Take messages away in the caller's transaction, mailbox by mailbox in the order in which all lock them."""
+    """Take messages away in the caller's transaction."""
     if not message_ids:
         return
     which = {"account": account_id, "ids": list(message_ids)}
     found = fetch_all(_OF_MAILBOXES, which)
+    locked = lock_mailboxes({row[0] for row in found})
     execute(_LET_GO, which)
     for mailbox_id, rows in groupby(found, key=lambda row: int(row[0])):
         gone = [_Row(row_id, uid, FlagSet.of(flags), size) for _, row_id, uid, flags, size in rows]
-        delete_messages(lock_mailbox(mailbox_id), gone)
+        delete_messages(locked[mailbox_id], gone)
 
 
 def carry_mutations(account_id: int, pairs: Sequence[tuple[int, int | None]]) -> None:

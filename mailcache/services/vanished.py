@@ -1,8 +1,4 @@
-"""COPY and MOVE whose source is gone upstream before they could be replayed.
-
-A copy whose bytes are here is appended instead: somebody wanted to keep it. A move gives way: whoever deleted or moved
-the message there has decided.
-"""
+"""COPY and MOVE whose source is gone upstream before they could be replayed: appended instead, or given up."""
 
 from __future__ import annotations
 
@@ -10,46 +6,71 @@ from collections.abc import Collection
 
 from django.db import transaction
 
+from mailcache.merge import Change, Event, Outcome, outcome
 from mailcache.models import LABEL_KINDS, Mutation, MutationKind, MutationState
 from mailcache.services import leases
 from mailcache.services.leases import Fence
 from mailcache.services.mutation_control import undo_mutations
 from mailcache.services.rows import execute
-from mailcache.services.transferred import remove_messages_here
+from mailcache.services.transferred import lock_homes, remove_messages_here
 
 _APPEND_INSTEAD = """
     UPDATE mailcache_mutation AS mutation
     SET kind = %(append)s, mailbox_id = mutation.target_id, remote_id = NULL, depends_on_id = NULL,
         state = %(pending)s, noted = '{}',
-        add_flags = coalesce(message.flags, 0), add_keywords = coalesce(message.keywords, '{}')
-    FROM mailcache_mutation AS self LEFT JOIN mailcache_message AS message ON message.id = self.message_id
+        add_flags = coalesce(message.flags, moved.flags, 0),
+        add_keywords = coalesce(message.keywords, moved.keywords, '{}')
+    FROM mailcache_mutation AS self
+    LEFT JOIN mailcache_message AS message ON message.id = self.message_id
+    LEFT JOIN mailcache_mutation AS onwards ON onwards.depends_on_id = self.id AND onwards.kind = %(move)s
+    LEFT JOIN mailcache_message AS moved ON moved.id = onwards.message_id
     WHERE self.id = mutation.id AND mutation.account_id = %(account)s AND mutation.id = ANY(%(ids)s)
-      AND mutation.kind = %(copy)s AND mutation.content_id IS NOT NULL
 """
 
 
 @transaction.atomic
-def settle_vanished(*, fence: Fence, ids: Collection[int]) -> None:
-    """Give up COPY and MOVE mutations, and changes of labels, whose message is gone upstream."""
+def settle_vanished(*, fence: Fence, ids: Collection[int], event: Event = Event.GONE) -> None:
+    """Deal with COPY and MOVE mutations whose message is not to be had upstream any more, as the merge rules say."""
     leases.check(fence)
     account_id = fence.account_id
-    names = {
-        "account": account_id,
-        "append": MutationKind.APPEND.value,
-        "copy": MutationKind.COPY.value,
-        "pending": MutationState.PENDING.value,
-    }
-    rows = Mutation.objects.filter(account_id=account_id, pk__in=ids).exclude(state=MutationState.SETTLED)
-    doomed = list(rows.filter(kind__in=(MutationKind.MOVE, *LABEL_KINDS)).values_list("pk", flat=True))
-    doomed += rows.filter(kind=MutationKind.COPY, content=None).values_list("pk", flat=True)
-    # What was copied from a copy that never came to be is gone with it, unless its bytes are here.
-    frontier = list(doomed)
-    while frontier:
-        later = Mutation.objects.filter(account_id=account_id, depends_on__in=frontier).values_list("pk", flat=True)
-        execute(_APPEND_INSTEAD, {**names, "ids": list(later)})
-        frontier = list(Mutation.objects.filter(depends_on__in=frontier).values_list("pk", flat=True))
-        doomed += frontier
-    execute(_APPEND_INSTEAD, {**names, "ids": [number for number in ids if number not in set(doomed)]})
+    appended, doomed = _fates(account_id, ids, event)
+    lock_homes(account_id, [*appended, *doomed])
+    _append_instead(account_id, appended)
     messages = Mutation.objects.filter(pk__in=doomed, message__isnull=False).exclude(kind=MutationKind.STORE)
     remove_messages_here(account_id, list(messages.values_list("message_id", flat=True)))
     undo_mutations(account_id, doomed)
+
+
+def _fates(account_id: int, ids: Collection[int], event: Event) -> tuple[list[int], list[int]]:
+    """Return what is appended instead, and what is given up; what was to be done to the latter's messages is as well.
+
+    What was copied from a copy that never came to be is gone with it, unless its bytes are here.
+    """
+    appended: list[int] = []
+    doomed: list[int] = []
+    rows = Mutation.objects.unsettled(account_id).filter(pk__in=ids)
+    while found := list(rows.values_list("pk", "kind", "content_id")):
+        fates = {pk: _fate(MutationKind(kind), event, has_bytes=content is not None) for pk, kind, content in found}
+        kept = [pk for pk, fate in fates.items() if fate is Outcome.APPENDED]
+        given_up = [pk for pk in fates if pk not in kept]
+        appended += kept
+        doomed += given_up
+        rows, event = Mutation.objects.unsettled(account_id).filter(depends_on__in=given_up), Event.GONE
+    return appended, doomed
+
+
+def _fate(kind: MutationKind, event: Event, *, has_bytes: bool) -> Outcome:
+    if kind in LABEL_KINDS:
+        return Outcome.GIVEN_UP  # a label without its message
+    return outcome(Change(kind.value), event, has_bytes=has_bytes)
+
+
+def _append_instead(account_id: int, ids: Collection[int]) -> None:
+    parameters = {
+        "account": account_id,
+        "ids": list(ids),
+        "append": MutationKind.APPEND.value,
+        "move": MutationKind.MOVE.value,
+        "pending": MutationState.PENDING.value,
+    }
+    execute(_APPEND_INSTEAD, parameters)

@@ -14,7 +14,9 @@ from mailcache.services.settle_creators import settle_creators
 from mailcache.wire.strings import render_astring
 from sync.replay.identity import Known, Told, is_told, may_be
 from sync.replay.plan import Queued, Step
-from sync.replay.present import known_of, told_of
+from sync.replay.present import known_of
+from sync.replay.renumbered import others, relink
+from sync.replay.told import told_of
 from sync.replay.work import ReplayWork
 from sync.upstream.values import LiteralInfo, SelectedMailbox
 
@@ -34,14 +36,44 @@ def resolve(work: ReplayWork, mailbox: Mailbox, members: Sequence[Queued], *, fr
     selected = work.upstream.select(bytes(mailbox.upstream_name or b"")) if fresh else work.open(mailbox)
     rows = work.rows(members)
     members = [member for member in members if member.id in rows]
-    current: list[Queued] = []
-    for member in members:
-        if rows[member.id].noted.get("uidvalidity") == selected.uidvalidity:
-            current.append(member)
-    work.park([member for member in members if member not in current], _RENUMBERED, ParkedCause.UNCERTAIN)
+    current = _current(work, mailbox, selected, members, rows)
     found = _find(work, mailbox, selected, {member.id: rows[member.id] for member in current})
     settle_found(work, mailbox, selected.uidvalidity or 0, found, rows)
     _deal_with_missing(work, [member for member in current if member.id not in found], rows)
+
+
+def _current(
+    work: ReplayWork,
+    mailbox: Mailbox,
+    selected: SelectedMailbox,
+    members: Sequence[Queued],
+    rows: Mapping[int, Mutation],
+) -> list[Queued]:
+    """Return the creators that can be looked up.
+
+    Where the mailbox was renumbered after they were sent, what was there before is found again first. One is parked
+    that may be taken for a message that was not.
+    """
+    renumbered = [member for member in members if not _is_current(rows[member.id], selected)]
+    if not renumbered:
+        return list(members)
+    relink(work, mailbox, selected)
+    doubtful = [
+        member
+        for member in renumbered
+        if others(mailbox, selected.uidvalidity or 0, messages__size=rows[member.id].arguments.get("size"))
+    ]
+    work.park(doubtful, _RENUMBERED, ParkedCause.UNCERTAIN)
+    return [member for member in members if member not in doubtful]
+
+
+def _first_uid(row: Mutation, selected: SelectedMailbox) -> int:
+    """Return the first UID under which a creator may have made its message."""
+    return int(row.noted.get("uidnext", 1)) if _is_current(row, selected) else 1
+
+
+def _is_current(row: Mutation, selected: SelectedMailbox) -> bool:
+    return bool(row.noted.get("uidvalidity") == selected.uidvalidity)
 
 
 def settle_found(
@@ -71,7 +103,7 @@ def _find(
 ) -> dict[int, int]:
     if not rows:
         return {}
-    first = min(int(row.noted.get("uidnext", 1)) for row in rows.values())
+    first = min(_first_uid(row, selected) for row in rows.values())
     uids = [uid for uid in work.upstream.client.uid_search(b"UID %d:*" % first) if uid >= first]
     linked = set(
         Remote.objects.numbered(work.account.pk, mailbox.pk, selected.uidvalidity or 0)
@@ -83,7 +115,7 @@ def _find(
     hashes: dict[int, bytes] = {}
     found: dict[int, int] = {}
     for pk in sorted(rows):
-        noted = int(rows[pk].noted.get("uidnext", 1))
+        noted = _first_uid(rows[pk], selected)
         for uid in sorted(told.keys() - set(found.values())):
             if uid >= noted and _matches(work, known[pk], told[uid], hashes):
                 found[pk] = uid

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mailcache.errors import NameTaken
-from mailcache.models import Mailbox, MailboxRole, Mutation
+from mailcache.models import Mailbox, MailboxRole, Mutation, Remote
 from mailcache.names import INBOX, upstream_name
 from mailcache.services.settle_names import settle_create, settle_delete, settle_rename
 from mailcache.services.settlement import settle_subscription
@@ -16,6 +16,7 @@ from sync.upstream.errors import CommandRefused, Severity
 from sync.upstream.values import ListedMailbox
 
 _ANOTHER = "the upstream has another mailbox of this name: it was not deleted"
+_UNSEEN = "the mailbox holds mail that has not been seen here: it was not deleted"
 _USES = {role.value: role.label for role in MailboxRole if role not in (MailboxRole.NONE, MailboxRole.INBOX)}
 
 
@@ -71,12 +72,10 @@ def _rename(work: ReplayWork, mutation: Mutation, mailbox: Mailbox) -> None:
 def _delete(work: ReplayWork, mutation: Mutation, mailbox: Mailbox) -> None:
     name = bytes(mailbox.upstream_name or b"")
     client = work.upstream.client
-    _leave(work)
     listed = _listed(work, name)
-    if listed is not None and mailbox.upstream_uidvalidity is not None and _selectable(listed):
-        uidvalidity = client.status(name).uidvalidity
-        if uidvalidity not in (None, mailbox.upstream_uidvalidity):
-            raise NameTaken(_ANOTHER)
+    if listed is not None and _selectable(listed):
+        _check_known(work, mailbox, name)
+    _leave(work)
     if listed is not None:
         try:
             client.delete(name)
@@ -84,6 +83,17 @@ def _delete(work: ReplayWork, mutation: Mutation, mailbox: Mailbox) -> None:
             if _listed(work, name):
                 raise
     settle_delete(fence=work.fence, mutation_id=mutation.pk)
+
+
+def _check_known(work: ReplayWork, mailbox: Mailbox, name: bytes) -> None:
+    """Raise ``NameTaken`` for a mailbox that may be another one, or that holds mail that nobody here has seen."""
+    uidvalidity = work.upstream.examine(name).uidvalidity or mailbox.upstream_uidvalidity or 0
+    if mailbox.upstream_uidvalidity not in (None, uidvalidity):
+        raise NameTaken(_ANOTHER)
+    rows = Remote.objects.numbered(work.account.pk, mailbox.pk, uidvalidity)
+    known = set(rows.values_list("uid", flat=True))
+    if not known.issuperset(work.upstream.client.uid_search(b"ALL")):
+        raise NameTaken(_UNSEEN)
 
 
 def _subscribe(work: ReplayWork, mutation: Mutation, mailbox: Mailbox) -> None:

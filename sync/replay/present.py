@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mailcache.mime.headers import first_values, parse_fields
-from mailcache.mime.message_ids import first_message_id
+from mailcache.merge import Event
 from mailcache.models import Listing, Mailbox, Mutation, Remote
+from mailcache.services.settlement import forget_cancelled
+from mailcache.services.vanished import settle_vanished
 from mailcache.wire.number_set import NumberSet
-from sync.replay.identity import Known, Told, is_same
-from sync.replay.plan import Queued
+from sync.replay.identity import Known, is_same
+from sync.replay.plan import Kind, Queued
+from sync.replay.renumbered import relink
+from sync.replay.told import message_ids, told_of
 from sync.replay.work import ReplayWork
-from sync.upstream.values import FetchedMessage, SelectedMailbox
-
-# Exchange replaces the Message-ID of sent mail, and keeps the one that it had (quirk 15).
-_ID_FIELDS = (b"message-id", b"x-microsoft-original-message-id")
-_FIELDS = b"BODY.PEEK[HEADER.FIELDS (MESSAGE-ID X-MICROSOFT-ORIGINAL-MESSAGE-ID)]"
+from sync.upstream.values import SelectedMailbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +37,34 @@ class Checked:
 
 
 def present(work: ReplayWork, mailbox: Mailbox, selected: SelectedMailbox, members: Sequence[Queued]) -> Present:
-    """Return the changes whose messages can be named now; those of an earlier UIDVALIDITY wait for a sync."""
-    remotes = Remote.objects.filter(account_id=work.account.pk, pk__in={member.remote_id for member in members})
-    rows = {pk: (uid, uidvalidity) for pk, uid, uidvalidity in remotes.values_list("pk", "uid", "uidvalidity")}
-    good: list[Queued] = []
-    uids: dict[int, int] = {}
-    for member in members:
-        uid, uidvalidity = rows.get(member.remote_id or 0, (0, 0))
-        if uidvalidity == selected.uidvalidity:
-            good.append(member)
-            uids[member.id] = uid
-    if len(good) < len(members):
-        stale = [member for member in members if member.id not in uids]
+    """Return the changes whose messages can be named now; those of an earlier UIDVALIDITY wait for a sync.
+
+    No sync compares a mailbox that was deleted here: there they are looked for at once.
+    """
+    uids = _numbered(work, selected, members)
+    if len(uids) < len(members) and mailbox.deleted_at is not None:
+        relink(work, mailbox, selected)
+        uids = _numbered(work, selected, members)
+    stale = [member for member in members if member.id not in uids]
+    if stale and mailbox.deleted_at is not None:
+        _give_up(work, stale)
+    elif stale:
         work.wait_for_sync(stale, mailbox, "the upstream has given the mailbox other UIDs: waiting for a sync")
-    return Present(good, uids)
+    return Present([member for member in members if member.id in uids], uids)
+
+
+def _numbered(work: ReplayWork, selected: SelectedMailbox, members: Sequence[Queued]) -> dict[int, int]:
+    """Return the UIDs that the messages of changes have in the open mailbox, as far as they are numbered so."""
+    remotes = Remote.objects.filter(account_id=work.account.pk, pk__in={member.remote_id for member in members})
+    uids = dict(remotes.filter(uidvalidity=selected.uidvalidity or 0).values_list("pk", "uid"))
+    return {member.id: uids[member.remote_id] for member in members if member.remote_id in uids}
+
+
+def _give_up(work: ReplayWork, members: Sequence[Queued]) -> None:
+    """Settle changes of a mailbox deleted here whose messages are not to be found under its new numbers."""
+    transfers = {member.id for member in members if member.kind in (Kind.COPY, Kind.MOVE)}
+    settle_vanished(fence=work.fence, ids=transfers, event=Event.UNNAMEABLE)
+    forget_cancelled(fence=work.fence, ids={member.id for member in members} - transfers)
 
 
 def check(work: ReplayWork, found: Present) -> Checked:
@@ -77,36 +90,6 @@ def check(work: ReplayWork, found: Present) -> Checked:
         else:
             other.append(member)
     return Checked(same, other, gone)
-
-
-def told_of(work: ReplayWork, uids: Sequence[int]) -> dict[int, Told]:
-    """Ask the upstream by what these messages of the open mailbox can be known."""
-    client = work.upstream.client
-    items = [b"UID", b"RFC822.SIZE", b"INTERNALDATE", _FIELDS]
-    if client.may("OBJECTID"):
-        items.append(b"EMAILID")
-    elif client.may("X-GM-EXT-1"):
-        items.append(b"X-GM-MSGID")
-    told: dict[int, Told] = {}
-
-    def take(message: FetchedMessage) -> None:
-        if message.uid is not None:
-            told[message.uid] = _told(message.uid, message)
-
-    if uids:
-        client.uid_fetch(sorted(uids), b"(" + b" ".join(items) + b")", on_message=take)
-    return told
-
-
-def _told(uid: int, message: FetchedMessage) -> Told:
-    header = b"".join(part for part in message.sections.values() if isinstance(part, bytes))
-    return Told(uid, message_ids(header), message.size, message.internal_date, message.email_id or "")
-
-
-def message_ids(header: bytes) -> frozenset[str]:
-    """Return the Message-IDs that a header gives its message."""
-    values = first_values(parse_fields(header))
-    return frozenset(found for name in _ID_FIELDS if (found := first_message_id(values.get(name))) is not None)
 
 
 def known_of(work: ReplayWork, rows: dict[int, Mutation]) -> dict[int, Known]:

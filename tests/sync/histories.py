@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import imaplib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from random import Random
+from typing import Protocol
 
 from tests.builders import message_bytes
 
@@ -15,11 +17,31 @@ _MOST_MAILBOXES = 4
 _MOST_MESSAGES = 12
 
 
+class Witness(Protocol):
+    """Is told of every edit that was made; messages are known by the SHA-256 of their bytes."""
+
+    def made(self, data: bytes, flags: Iterable[str]) -> None:
+        """A message is delivered."""
+
+    def copied(self, digests: Iterable[bytes]) -> None:
+        """Messages are copied."""
+
+    def taken(self, digests: Iterable[bytes]) -> None:
+        """Messages are deleted, or the mailbox that they are in."""
+
+    def moved_there(self, digests: Collection[bytes]) -> None:
+        """Messages are moved, or the mailbox that they are in is renamed."""
+
+    def stored_there(self, digests: Iterable[bytes], operation: str, flags: Iterable[str]) -> None:
+        """Flags of messages are changed by ``operation``: one of STORE's."""
+
+
 class Edits:
     """Edits through one connection; what there is to edit is read from the server."""
 
-    def __init__(self, client: imaplib.IMAP4, rng: Random, told: list[str]) -> None:
+    def __init__(self, client: imaplib.IMAP4, rng: Random, told: list[str], witness: Witness | None = None) -> None:
         self._client = client
+        self._witness = witness
         self._rng = rng
         self._mailboxes = ["INBOX"]
         self._sent: list[bytes] = []
@@ -66,8 +88,12 @@ class Edits:
         return message
 
     def _append(self, mailbox: str, message: bytes) -> None:
-        flags = " ".join(self._some(_FLAGS))
-        self._must(self._client.append(f'"{mailbox}"', f"({flags})", f'"{self._rng.choice(_DATES)}"', message))
+        flags = self._some(_FLAGS)
+        self._must(
+            self._client.append(f'"{mailbox}"', f"({' '.join(flags)})", f'"{self._rng.choice(_DATES)}"', message)
+        )
+        if self._witness is not None:
+            self._witness.made(message, flags)
         self.touched.add(mailbox)
 
     def _store(self) -> str:
@@ -76,7 +102,9 @@ class Edits:
     def _expunge(self) -> str:
         told = self._on_some("STORE", lambda: ("+FLAGS", "(\\Deleted)"))
         if told:
+            deleted = self._digests(self._found("DELETED"))
             self._must(self._client.expunge())
+            self._note_taken(deleted)
         return told and f"expunge: {told}"
 
     def _copy(self) -> str:
@@ -100,8 +128,11 @@ class Edits:
     def _delete(self) -> str:
         name = self._other_mailbox()
         if name:
+            exists = self._select(name) if self._witness is not None else 0
+            deleted = self._digests(f"1:{exists}") if exists else []
             self._leave()
             self._must(self._client.delete(f'"{name}"'))
+            self._note_taken(deleted)
             self._mailboxes.remove(name)
         return name and f"delete {name}"
 
@@ -110,11 +141,15 @@ class Edits:
         if not name or not free:
             return ""
         other = self._rng.choice(free)
-        # Renaming takes the levels below along, and a mailbox cannot go below itself.
-        if "/" in name + other or f"{name}/Old" in self._mailboxes:
+        # Renaming takes the levels below along, and a mailbox cannot go below itself, nor where levels below are.
+        if "/" in name + other or {f"{name}/Old", f"{other}/Old"} & set(self._mailboxes):
             return ""
+        exists = self._select(name) if self._witness is not None else 0
+        moved = self._digests(f"1:{exists}") if exists else []
         self._leave()
         self._must(self._client.rename(f'"{name}"', f'"{other}"'))
+        if self._witness is not None:
+            self._witness.moved_there(moved)
         self._mailboxes[self._mailboxes.index(name)] = other
         self.touched.add(other)
         return f"rename {name} to {other}"
@@ -138,8 +173,10 @@ class Edits:
         name = self._any_mailbox()
         if not self._select(name):
             return ""
+        deleted = self._digests("1:*")
         self._must(self._client.store("1:*", "+FLAGS", "(\\Deleted)"))
         self._must(self._client.expunge())
+        self._note_taken(deleted)
         self.touched.add(name)
         return f"empty {name}"
 
@@ -150,6 +187,7 @@ class Edits:
             return ""
         numbers = self._some(range(1, exists + 1), least=1)
         chosen, told = ",".join(map(str, numbers)), arguments()
+        digests = self._digests(chosen)
         if command == "STORE":
             self._must(self._client.store(chosen, *told))
         elif command == "COPY":
@@ -157,8 +195,36 @@ class Edits:
         else:
             uids = self._client.uid("SEARCH", chosen)[1][0].decode().replace(" ", ",")
             self._must(self._client.uid("MOVE", uids, *told))
+        self._note(command, digests, told)
         self.touched.add(name)
         return f"{command} {chosen} of {exists} in {name}: {' '.join(told)}"
+
+    def _note(self, command: str, digests: list[bytes], told: tuple[str, ...]) -> None:
+        if self._witness is None:
+            return
+        if command == "STORE":
+            self._witness.stored_there(digests, told[0], told[1].strip("()").split())
+        elif command == "COPY":
+            self._witness.copied(digests)
+        else:
+            self._witness.moved_there(digests)
+
+    def _note_taken(self, digests: list[bytes]) -> None:
+        if self._witness is not None:
+            self._witness.taken(digests)
+
+    def _found(self, criteria: str) -> str:
+        """Return the numbers of the messages of the open mailbox that are so."""
+        numbers = self._must(self._client.search(None, criteria))[0] or b""
+        return numbers.decode().replace(" ", ",")
+
+    def _digests(self, chosen: str) -> list[bytes]:
+        """Return what these messages of the open mailbox are known by, where somebody wants to know."""
+        if self._witness is None:
+            return []
+        status, answer = self._client.fetch(chosen, "(BODY.PEEK[])")
+        assert status == "OK", answer
+        return [hashlib.sha256(part[1]).digest() for part in answer if isinstance(part, tuple)]
 
     def _target(self) -> tuple[str]:
         name = self._any_mailbox()

@@ -53,9 +53,16 @@ def whole_upstream(client: imaplib.IMAP4) -> Messages:
         match = _LISTED.fullmatch(line)
         assert match is not None, line
         name = our_name(utf7.decode(match[3].strip(b'"')), match[2].decode())
-        holds_mail = b"\\noselect" not in match[1].lower()
+        # Of a mailbox that was deleted above others Dovecot may say later that it is none.
+        holds_mail = b"\\noselect" not in match[1].lower() and _exists(client, match[3].decode())
         found[name] = read_mailbox(client, match[3].decode()) if holds_mail else []
     return found
+
+
+def _exists(client: imaplib.IMAP4, name: str) -> bool:
+    status, (told,) = client.select(name, readonly=True)
+    assert status == "OK" or b"doesn't exist" in (told or b""), told
+    return status == "OK"
 
 
 def synced(account: Account) -> SyncRun:

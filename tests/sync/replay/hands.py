@@ -19,6 +19,7 @@ from sync.replay.run import ReplayEnd, run_replay
 from tests.fakes.chaos_proxy import ChaosProxy
 from tests.servers.dovecot import Dovecot
 from tests.sync.mirror import upstream
+from tests.sync.replay.others import OtherClient
 
 DATE = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)
 EVERYTHING = NumberSet([(1, 2**32 - 1)])
@@ -115,6 +116,7 @@ class Hands(LocalHands):
         self.dovecot = dovecot
         self.user = user
         self.proxy = proxy
+        self.others = OtherClient(dovecot, user)
 
     def deliver(self, *messages: bytes, mailbox: str = INBOX, flags: tuple[str, ...] = ()) -> None:
         """Put messages into the upstream, and bring the mirror in step."""

@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from random import Random
+from unittest.mock import patch
 
 import pytest
 from django.db.models import QuerySet
 
 from mailcache.errors import MailcacheError
-from mailcache.flags import StoreMode
-from mailcache.models import Account, Listing, Mailbox, Message, Mutation, MutationState
+from mailcache.flags import FlagSet, FlagStore, StoreMode
+from mailcache.models import Account, Listing, Mailbox, Message, Mutation, MutationKind, MutationState
 from mailcache.services.mutation_control import drop_mutations
 from mailcache.wire.number_set import NumberSet
 from sync.account_run import SliceEnd, run_slice
+from sync.lanes import Lane
 from sync.replay.run import ReplayEnd, run_replay
+from sync.upstream.endpoint import Deadlines
 from tests.builders import make_account, message_bytes
 from tests.e2e.figures import Report
 from tests.fakes.chaos_proxy import ChaosProxy, Kind, random_fault
@@ -28,6 +31,7 @@ from tests.servers.imap_server import ImapServer, new_user
 from tests.sync.histories import Edits
 from tests.sync.mirror import Messages, differences, mirrored, whole_upstream
 from tests.sync.replay.hands import LocalHands
+from tests.sync.replay.ledger import Ledger, digests_here
 from tests.sync.upstreams import HIDDEN, let_time_pass
 
 pytestmark = [pytest.mark.dovecot, pytest.mark.prove]
@@ -38,18 +42,22 @@ PARTS = 2
 _FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "Later", "$Forwarded")
 _NAMES = ("Here", "Here/Below", "There")
 _VERBS = ("UID STORE", "APPEND", "UID COPY", "UID MOVE", "UID EXPUNGE", "CREATE", "SELECT", "UID FETCH", "UID SEARCH")
-_KINDS = (Kind.CUT_BEFORE, Kind.CUT_AFTER, Kind.CUT_AFTER, Kind.CUT_IN_ANSWER, Kind.BYE, Kind.NO, Kind.BAD)
+_KINDS = (
+    Kind.CUT_BEFORE, Kind.CUT_AFTER, Kind.CUT_AFTER, Kind.CUT_IN_ANSWER, Kind.BYE, Kind.NO, Kind.BAD,
+    Kind.HANG, Kind.DROP_REPLY,
+)  # fmt: skip
+_IMPATIENT = {Lane.SLOW: Deadlines(tls=0.5, login=0.5, inactivity=0.5)}
 _ROUNDS = 8
 
 
 class LocalEdits:
-    """Changes by clients of ours; ``kept`` are the bytes that were appended and that nobody here deleted."""
+    """Changes by clients of ours. Those that act on messages choose among the ones whose bytes are here."""
 
-    def __init__(self, hands: LocalHands, rng: Random, told: list[str]) -> None:
+    def __init__(self, hands: LocalHands, rng: Random, told: list[str], ledger: Ledger) -> None:
         self._hands = hands
         self._rng = rng
         self._told = told
-        self.kept: set[bytes] = set()
+        self._ledger = ledger
 
     def make(self, count: int) -> None:
         """Make ``count`` changes."""
@@ -66,41 +74,54 @@ class LocalEdits:
         rows = Mailbox.objects.present(self._hands.account.pk).filter(selectable=True).exclude(name="Recovered")
         return self._rng.choice(sorted(rows.values_list("name", flat=True)))
 
-    def _some(self, name: str) -> NumberSet:
-        uids = self._hands.uids(name)
-        return NumberSet.from_numbers(sorted(self._rng.sample(uids, min(len(uids), self._rng.randint(1, 3)))))
+    def _some(self, name: str) -> list[Message]:
+        rows = list(self._messages(name).filter(content__isnull=False))
+        return self._rng.sample(rows, min(len(rows), self._rng.randint(1, 3)))
+
+    def _messages(self, name: str) -> QuerySet[Message]:
+        rows = Message.objects.filter(mailbox=self._hands.mailbox(name)).order_by("uid")
+        return rows.select_related("content")
 
     def _append(self) -> str:
         name = self._name()
         messages = [message_bytes(f"{self._rng.random():.9f}") for _ in range(self._rng.choice([1, 1, 3]))]
-        self._hands.append(*messages, mailbox=name, flags=self._rng.sample(_FLAGS, 2))
-        self.kept |= set(messages)
+        flags = self._rng.sample(_FLAGS, 2)
+        self._hands.append(*messages, mailbox=name, flags=flags)
+        for message in messages:
+            self._ledger.made(message, flags)
         return f"append {len(messages)} to {name}"
 
     def _store(self) -> str:
         name, mode = self._name(), self._rng.choice(list(StoreMode))
-        flags, uids = self._rng.sample(_FLAGS, 2), self._some(name)
+        flags, messages = self._rng.sample(_FLAGS, 2), self._some(name)
+        uids = _uids(messages)
         self._hands.store(*flags, uids=uids, mailbox=name, mode=mode)
+        store = FlagStore(mode, FlagSet.parse(flags))
+        for message in messages:
+            before = FlagSet.of(message.flags, message.keywords)
+            if store.after(before) != before:
+                self._ledger.stored_here(_digest(message), store.delta(before))
         return f"store {uids} of {name}: {mode.name} {flags}"
 
     def _copy(self) -> str:
         name, target = self._name(), self._name()
-        uids = self._some(name)
-        self._hands.copy(target, source=name, uids=uids)
-        return f"copy {uids} of {name} to {target}"
+        messages = self._some(name)
+        self._hands.copy(target, source=name, uids=_uids(messages))
+        self._ledger.copied(map(_digest, messages))
+        return f"copy {_uids(messages)} of {name} to {target}"
 
     def _move(self) -> str:
         name, target = self._name(), self._name()
-        uids = self._some(name)
+        uids = _uids(self._some(name))
         self._hands.move(target, source=name, uids=uids)
         return f"move {uids} of {name} to {target}"
 
     def _delete(self) -> str:
         name = self._name()
-        uids = self._some(name)
-        self._forget(Message.objects.filter(mailbox=self._hands.mailbox(name), uid__in=list(uids)))
-        self._hands.delete(mailbox=name, uids=uids)
-        return f"delete {uids} of {name}"
+        messages = self._some(name)
+        self._hands.delete(mailbox=name, uids=_uids(messages))
+        self._ledger.taken(map(_digest, messages))
+        return f"delete {_uids(messages)} of {name}"
 
     def _create(self) -> str:
         name = self._rng.choice(_NAMES)
@@ -118,14 +139,19 @@ class LocalEdits:
         name = self._name()
         if name == "INBOX":
             return "nothing"
-        self._forget(Message.objects.filter(mailbox=self._hands.mailbox(name)))
+        messages = [message for message in self._messages(name) if message.content is not None]
         self._hands.remove(name)
+        self._ledger.taken(map(_digest, messages))
         return f"remove {name}"
 
-    def _forget(self, rows: QuerySet[Message]) -> None:
-        for message in rows.select_related("content"):
-            if message.content is not None:
-                self.kept -= {data for data in self.kept if len(data) == message.content.size}
+
+def _uids(messages: Iterable[Message]) -> NumberSet:
+    return NumberSet.from_numbers(sorted(message.uid for message in messages))
+
+
+def _digest(message: Message) -> bytes:
+    assert message.content is not None
+    return bytes(message.content.sha256)
 
 
 class History:
@@ -137,13 +163,15 @@ class History:
         self.faults: Counter[Kind] = Counter()
         self.kinds: Counter[str] = Counter()
         self.dropped = 0
+        self.ledger = Ledger(account)
         self._told: list[str] = []
 
     def run(self) -> None:
         """Change, replay and sync by turns, then undisturbed, and compare."""
         hands = LocalHands(self.account)
         with self.server.login(self.user) as client:
-            there, here = Edits(client, self.rng, self._told), LocalEdits(hands, self.rng, self._told)
+            there = Edits(client, self.rng, self._told, self.ledger)
+            here = LocalEdits(hands, self.rng, self._told, self.ledger)
             there.make(3)
             hands.sync()
             for _ in range(self.rng.randint(1, 4)):
@@ -165,14 +193,15 @@ class History:
         self.rng.shuffle(steps)
         for step in steps:
             if self.rng.random() < 0.7:
-                self._told.append(step())
+                with patch.dict("sync.lanes._DEADLINES", _IMPATIENT):
+                    self._told.append(step())
         self.faults.update(fault.kind for fault in self.proxy.fired)
         self._told += [str(fault) for fault in self.proxy.fired]
         self.proxy.fired.clear()
         self.proxy.disarm()
 
     def _replay(self) -> str:
-        return f"replayed: {run_replay(self.account.pk, force=True, rng=self.rng).name}"
+        return f"replayed: {run_replay(self.account.pk, force=True, lane=Lane.SLOW, rng=self.rng).name}"
 
     def _sync(self) -> str:
         return f"synced: {run_slice(self.account.pk, full=self.rng.random() < 0.7, rng=self.rng).name}"
@@ -181,23 +210,34 @@ class History:
         differ: list[str] = []
         for _ in range(_ROUNDS):
             Mutation.objects.filter(account=self.account).update(next_try_at=self.account.created_at)
-            while run_replay(self.account.pk, force=True, rng=self.rng) is ReplayEnd.MORE:
+            while run_replay(self.account.pk, force=True, lane=Lane.SLOW, rng=self.rng) is ReplayEnd.MORE:
                 pass
             self._sync_all()
             parked = Mutation.objects.filter(account=self.account, state=MutationState.PARKED)
             if ids := list(parked.values_list("pk", flat=True)):
                 self._told += [f"dropped: {one.kind} {one.last_error}" for one in parked]
-                self.dropped += len(ids)
-                drop_mutations(account_id=self.account.pk, ids=ids)
+                self._drop(ids)
             waiting = [
                 f"{one.kind} {one.state} {one.last_error}" for one in Mutation.objects.unsettled(self.account.pk)
             ]
             waiting += [f"no bytes of {one}" for one in Listing.objects.filter(account=self.account)]
-            differ = waiting or differences(mirrored(self.account), look())
+            there = look()
+            differ = waiting or differences(mirrored(self.account), there)
             if not differ:
-                return
+                differ = self.ledger.check(there)
+                break
             let_time_pass(self.account, timedelta(days=2))
-        raise AssertionError(f"after {_ROUNDS} rounds: {differ}")
+        if differ:
+            raise AssertionError(f"after at most {_ROUNDS} rounds: {differ}")
+
+    def _drop(self, ids: list[int]) -> None:
+        """Do what an operator does about parked changes; what goes from here by that was taken away."""
+        before = digests_here(self.account)
+        stores = Mutation.objects.filter(pk__in=ids, kind=MutationKind.STORE, message__content__isnull=False)
+        self.ledger.unsure_of_flags(map(bytes, stores.values_list("message__content__sha256", flat=True)))
+        self.dropped += len(ids)
+        drop_mutations(account_id=self.account.pk, ids=ids)
+        self.ledger.taken((before - digests_here(self.account)).elements())
 
     def _sync_all(self) -> None:
         end, full = SliceEnd.MORE, True
@@ -218,6 +258,7 @@ def test_both_sides_converge(
     monkeypatch.setattr("sync.connection.reconnect_delay", lambda attempts, rng: timedelta())
     began = time.monotonic()
     faults: Counter[Kind] = Counter()
+    checked: Counter[str] = Counter()
     count = dropped = 0
     for number in range(part, HISTORIES, PARTS):
         if not has_time_left(began):
@@ -234,9 +275,11 @@ def test_both_sides_converge(
         count += 1
         faults += history.faults
         dropped += history.dropped
+        checked += history.ledger.checked
     told = [
         f"{count} two-sided histories, seed {SEED}, part {part + 1} of {PARTS}: each ended with both sides the same",
         f"refused changes dropped at the end: {dropped}",
+        *(f"checked {what}: {number} messages" for what, number in sorted(checked.items())),
         *(f"fault {kind.name}: {number}" for kind, number in sorted(faults.items(), key=str)),
     ]
     keep_results(f"two_sided_histories_{part + 1}", told)
