@@ -102,7 +102,9 @@ def test_giving_up_sets_aside_with_a_reason_and_is_announced(
 ) -> None:
     want(inbox, 2, 3)
     retry_at = timezone.now() + timedelta(minutes=5)
-    messages = [GivenUp(listing.remote_id, retry_at) for listing in Listing.objects.filter(uid__in=[2, 3])]
+    messages = [
+        GivenUp(listing.remote_id, retry_at) for listing in Listing.objects.filter(uid__in=[2, 3]).order_by("uid")
+    ]
     before = generation_table().read_bodies(inbox.account_id)
     with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]  # pytest-django has no type for it
         give_up(fence=fence_of(inbox), messages=messages[:1], reason="it says no", blame=True)
