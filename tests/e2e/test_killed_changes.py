@@ -134,7 +134,7 @@ class Changing:
         self._make(change)
         self._control.arm(point)
         self._system.manage("force_sync", "--account-email", self.address)
-        wait_for_death(self._system, self._control, point)
+        wait_for_death(self._system, self._control, point, self.address)
         stored = sum(self._stored().values())
         resume(self._system, self._control, self.address)
         return self._outcome(point, known, bodies, stored)
