@@ -5,22 +5,31 @@ from __future__ import annotations
 import threading
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from mailcache.errors import NoSuchMailbox
 from mailcache.flags import FlagSet
 from mailcache.journal import lock_mailbox
-from mailcache.models import Mailbox, MailboxRole, Message
+from mailcache.models import Mailbox, MailboxRole, Message, Mutation
 from mailcache.services.flags import store_flags
-from mailcache.services.ingest_list import ingest_mailbox_list
+from mailcache.services.ingest_list import delete_mailbox_rows, ingest_mailbox_list
 from mailcache.services.ingest_skeleton import SkeletonRow, add_messages
 from mailcache.services.labels import apply_labels, set_labels
 from mailcache.services.leases import Fence
 from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.wire.number_set import NumberSet
-from tests.builders import INTERNAL_DATE, UIDVALIDITY, make_account, make_fence, make_mailboxes, upstream_mailbox
+from tests.builders import (
+    INTERNAL_DATE,
+    UIDVALIDITY,
+    make_account,
+    make_fence,
+    make_mailboxes,
+    message_bytes,
+    upstream_mailbox,
+)
 from tests.mailcache.deltas import adding
+from tests.mailcache.queued import QueuedAccount
 from tests.waiting import wait_until
 
 
@@ -88,6 +97,38 @@ def test_a_message_that_gets_a_label_while_its_flags_change_has_them_too(
         wait_until(_somebody_waits)
     thread.join(timeout=20)
     assert list(Message.objects.values_list("flags", flat=True)) == [1, 1]
+
+
+def test_whoever_waits_for_a_mailbox_holds_nothing_of_the_queue(queued: QueuedAccount) -> None:
+    """A change of flags follows its message out of a mailbox that goes, while a client works where it goes to."""
+    source, elsewhere = make_mailboxes(queued.sync_fence, "INBOX", "Archive", "Source", "Elsewhere")[2:]
+    data = message_bytes()
+    queued.arrive(source, 1, data)
+    queued.arrive(elsewhere, 1, data)
+    store = queued.store(source, "\\Seen", uid=1)
+    locked, failed = threading.Event(), list[OperationalError]()
+
+    def act_as_a_client() -> None:
+        try:
+            with transaction.atomic():
+                lock_mailbox(elsewhere.pk)
+                locked.set()
+                wait_until(_somebody_waits)
+                Mutation.objects.filter(pk=store.pk).update(last_error="")
+        except OperationalError as error:
+            failed.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=act_as_a_client)
+    thread.start()
+    assert locked.wait(timeout=20)
+    with transaction.atomic():
+        delete_mailbox_rows(source)
+    thread.join(timeout=20)
+    assert failed == []
+    store.refresh_from_db()
+    assert store.mailbox_id == elsewhere.pk
 
 
 def _somebody_waits() -> bool:

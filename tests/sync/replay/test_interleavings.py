@@ -273,3 +273,15 @@ class TestRenumbered:
         assert hands.unsettled() == []
         assert sorted(one for one, _ in hands.there("Archive")) == sorted([old, new])
         assert len(hands.uids("Archive")) == 2
+
+
+class TestDeletedAboveOthers:
+    def test_mail_for_a_mailbox_that_is_still_listed_arrives(self, hands: Hands) -> None:
+        for name in ("Work", "Work/Old"):
+            hands.others.create(name)
+        hands.sync()
+        hands.append(message_bytes(), mailbox="Work")
+        hands.others.delete("Work")
+        hands.replay()
+        assert hands.unsettled() == []
+        assert len(hands.there("Work")) == 1
