@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
-from tests.servers.required import required_program
-
-_CONFIGURATION = """
-IMAPStore remote
-Host 127.0.0.1
-Port {port}
-User "{user}"
-Pass "{password}"
-SSLType None
-AuthMechs LOGIN
-Timeout 60
-
-MaildirStore local
-Path {directory}/
-Inbox {directory}/INBOX
-SubFolders Verbatim
-
-Channel both
-Far :remote:
-Near :local:
-Patterns *
-Create Both
-Expunge Both
-Sync All
-CopyArrivalDate yes
-SyncState {directory}-state/
-"""
+from tests.e2e.mbsync import BOTH_WAYS, Mbsync
 
 
 class MbsyncSession:
     """Maildirs below ``directory``, which must not exist yet, and the account that they belong to."""
 
     def __init__(self, directory: Path, *, port: int, user: str, password: str) -> None:
-        self._program = required_program("mbsync", "isync")
         self._directory = directory
-        directory.mkdir()
-        directory.with_name(directory.name + "-state").mkdir()
-        self._configuration = directory.with_name(directory.name + ".conf")
-        self._configuration.write_text(
-            _CONFIGURATION.format(directory=directory, port=port, user=user, password=password), encoding="utf-8"
-        )
-        self._configuration.chmod(0o600)
+        self._mbsync = Mbsync(directory, rules=BOTH_WAYS, port=port, user=user, password=password)
 
     def sync(self) -> None:
         """Run mbsync; fails the test if it does not succeed."""
-        command = [self._program, "--config", str(self._configuration), "both"]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-        assert run.returncode == 0, run.stdout + run.stderr
+        self._mbsync.run()
 
     def prepare(self) -> None:
         """Copy everything."""
