@@ -73,7 +73,8 @@ def _delete(work: ReplayWork, mutation: Mutation, mailbox: Mailbox) -> None:
     name = bytes(mailbox.upstream_name or b"")
     client = work.upstream.client
     listed = _listed(work, name)
-    if listed is not None and _selectable(listed):
+    # Without a label its messages stay in All Mail: nothing is lost with it.
+    if listed is not None and _selectable(listed) and not mailbox.label:
         _check_known(work, mailbox, name)
     _leave(work)
     if listed is not None:
