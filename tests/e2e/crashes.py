@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,7 +9,6 @@ from tests.e2e.system import System
 from tests.fakes.crash_points import CrashControl, CrashPoint
 from tests.waiting import wait_until
 
-_ASKED_AGAIN = 3
 _INCLUDE = ("--include", "tests.fakes.crash_points", "--concurrency", "1")
 # What thirty seconds would do: the lease and the connection slots of a worker that is gone end.
 _END_LEASES = """
@@ -45,23 +43,11 @@ def spread(points: Sequence[CrashPoint], wanted: int) -> list[CrashPoint]:
     return sorted(firsts, key=points.index)
 
 
-def wait_for_death(system: System, control: CrashControl, address: str) -> bool:
-    """Return when the worker has died where it was told to; its lease has not ended yet.
-
-    A message that an earlier worker took along when it died is asked for again, as beat does where there is one. False
-    when it goes on living: this time the sync did not come to that point.
-    """
-    for _ in range(_ASKED_AGAIN):
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: not system.process("worker").alive(), 30)
-            break
-        system.manage("force_sync", "--account-email", address)
-    else:
-        control.disarm()
-        return False
+def wait_for_death(system: System, control: CrashControl, point: CrashPoint) -> None:
+    """Return when the worker has died at ``point``; its lease has not ended yet."""
+    wait_until(lambda: not system.process("worker").alive(), 120)
     system.kill("worker")
-    assert control.disarm(), "the worker died before"
-    return True
+    assert control.disarm(), f"the worker died before {point}"
 
 
 def resume(system: System, control: CrashControl, address: str) -> None:
