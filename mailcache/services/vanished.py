@@ -1,4 +1,4 @@
-"""COPY and MOVE whose source is gone upstream before they could be replayed: appended instead, or given up."""
+"""COPY, MOVE and changes of labels whose message is gone upstream before replay: appended instead, or given up."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _APPEND_INSTEAD = """
 
 @transaction.atomic
 def settle_vanished(*, fence: Fence, ids: Collection[int], event: Event = Event.GONE) -> None:
-    """Deal with COPY and MOVE mutations whose message is not to be had upstream any more, as the merge rules say."""
+    """Deal with mutations whose message is not to be had upstream any more as the merge rules say.
+
+    They are COPY, MOVE and changes of labels; a label is given up with its message.
+    """
     leases.check(fence)
     account_id = fence.account_id
     appended, doomed = _fates(account_id, ids, event)
@@ -61,7 +64,7 @@ def _fates(account_id: int, ids: Collection[int], event: Event) -> tuple[list[in
 
 def _fate(kind: MutationKind, event: Event, *, has_bytes: bool) -> Outcome:
     if kind in LABEL_KINDS:
-        return Outcome.GIVEN_UP  # a label without its message
+        return Outcome.GIVEN_UP
     return outcome(Change(kind.value), event, has_bytes=has_bytes)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from mailcache.flags import FlagSet
 from mailcache.models import ParkedCause
 from mailcache.services.settlement import settle_expunges
-from mailcache.wire.number_set import NumberSet
 from sync.replay.plan import Queued, Step
 from sync.replay.present import Present, check, present
 from sync.replay.store import READ_ONLY, kept_local
+from sync.replay.told import still_there
 from sync.replay.work import ReplayWork, batches
 from sync.upstream.errors import CommandRefused
 from sync.upstream.values import SelectedMailbox
@@ -46,8 +46,7 @@ def _settle(work: ReplayWork, selected: SelectedMailbox, found: Present, members
     left: set[int] = set()
     if kept_local(selected, FlagSet.parse(_DELETED)):
         # Where marking is not allowed, many servers say OK to it and to EXPUNGE, and do nothing (RFC 4314 4).
-        uids = NumberSet.from_numbers(found.uids[member.id] for member in members)
-        left = set(work.upstream.client.uid_search(b"UID " + str(uids).encode("ascii")))
+        left = still_there(work, {found.uids[member.id] for member in members})
     work.park([member for member in members if found.uids[member.id] in left], _NOT_ALLOWED, ParkedCause.READ_ONLY)
     settle_expunges(fence=work.fence, ids=[member.id for member in members if found.uids[member.id] not in left])
 

@@ -10,11 +10,10 @@ from mailcache.merge import Event
 from mailcache.models import Listing, Mailbox, Mutation, Remote
 from mailcache.services.settlement import forget_cancelled
 from mailcache.services.vanished import settle_vanished
-from mailcache.wire.number_set import NumberSet
 from sync.replay.identity import Known, is_same
 from sync.replay.plan import Kind, Queued
 from sync.replay.renumbered import relink
-from sync.replay.told import message_ids, told_of
+from sync.replay.told import message_ids, still_there, told_of
 from sync.replay.work import ReplayWork
 from sync.upstream.values import SelectedMailbox
 
@@ -75,8 +74,7 @@ def check(work: ReplayWork, found: Present) -> Checked:
     told = told_of(work, [found.uids[member.id] for member in found.members])
     known = known_of(work, work.rows(found.members))
     missing = {uid for uid in found.uids.values() if uid not in told}
-    if missing:
-        missing -= set(work.upstream.client.uid_search(b"UID " + str(NumberSet.from_numbers(missing)).encode()))
+    missing -= still_there(work, missing)
     exact = work.upstream.profile.exact_sizes
     same, other, gone = list[Queued](), list[Queued](), list[Queued]()
     for member in found.members:

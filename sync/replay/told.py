@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from mailcache.mime.headers import first_values, parse_fields
 from mailcache.mime.message_ids import first_message_id
+from mailcache.wire.number_set import NumberSet
 from sync.replay.identity import Told
 from sync.replay.work import ReplayWork
 from sync.upstream.values import FetchedMessage
@@ -32,6 +33,13 @@ def told_of(work: ReplayWork, uids: Sequence[int]) -> dict[int, Told]:
     if uids:
         client.uid_fetch(sorted(uids), b"(" + b" ".join(items) + b")", on_message=take)
     return told
+
+
+def still_there(work: ReplayWork, uids: Collection[int]) -> set[int]:
+    """Return which of these UIDs the open mailbox has."""
+    if not uids:
+        return set()
+    return set(work.upstream.client.uid_search(b"UID " + str(NumberSet.from_numbers(uids)).encode("ascii")))
 
 
 def _told(uid: int, message: FetchedMessage) -> Told:

@@ -8,13 +8,13 @@ from mailcache.models import Mailbox, ParkedCause
 from mailcache.services.settle_creators import settle_creators
 from mailcache.services.settlement import note_accepted, note_sent
 from mailcache.services.vanished import settle_vanished
-from mailcache.wire.number_set import NumberSet
 from sync.replay.expunge import OTHER_MESSAGE
 from sync.replay.lookup import resolve
 from sync.replay.mailboxes import is_missing, make_again, target_numbering
 from sync.replay.plan import Kind, Queued, Step
 from sync.replay.present import Checked, Present, check, present
 from sync.replay.store import READ_ONLY
+from sync.replay.told import still_there
 from sync.replay.work import ReplayWork, batches
 from sync.upstream.errors import CommandRefused
 from sync.upstream.values import CopiedUids
@@ -101,14 +101,9 @@ def _settle(
 
 def _exists(work: ReplayWork, found: Present) -> Checked:
     """Ask which of the messages are there: what is copied needs no closer look."""
-    uids = sorted(set(found.uids.values()))
-    there = set(work.upstream.client.uid_search(b"UID " + _set(uids))) if uids else set()
+    there = still_there(work, set(found.uids.values()))
     gone = [member for member in found.members if found.uids[member.id] not in there]
     return Checked([member for member in found.members if member not in gone], (), gone)
-
-
-def _set(uids: Sequence[int]) -> bytes:
-    return str(NumberSet.from_numbers(uids)).encode("ascii")
 
 
 def _give_up_gone(work: ReplayWork, members: Sequence[Queued]) -> None:

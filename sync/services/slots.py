@@ -133,13 +133,12 @@ def release_slots(*, holder: str) -> None:
     execute("DELETE FROM sync_connectionslot WHERE holder = %(holder)s", {"holder": holder})
 
 
-@transaction.atomic
 def release_refused_slot(slot: Slot) -> int:
     """Give back the slot of a connection that the upstream refused; returns how many others the account has.
 
-    Both under the lock of the account: of several that are refused at the same moment, the last counts none of them.
+    In the caller's transaction, which has locked the account: of several that are refused at the same moment, the last
+    counts none of them.
     """
-    fetch_all(_LOCK_ACCOUNT, {"account": slot.account_id})
     execute(_RELEASE, {"id": slot.id})
     return sum(_held("account", {"account": slot.account_id}).values())
 

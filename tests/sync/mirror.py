@@ -53,16 +53,18 @@ def whole_upstream(client: imaplib.IMAP4) -> Messages:
         match = _LISTED.fullmatch(line)
         assert match is not None, line
         name = our_name(utf7.decode(match[3].strip(b'"')), match[2].decode())
-        # Of a mailbox that was deleted above others Dovecot may say later that it is none.
-        holds_mail = b"\\noselect" not in match[1].lower() and _exists(client, match[3].decode())
-        found[name] = read_mailbox(client, match[3].decode()) if holds_mail else []
+        holds_mail = b"\\noselect" not in match[1].lower()
+        found[name] = _read_listed(client, match[3].decode()) if holds_mail else []
     return found
 
 
-def _exists(client: imaplib.IMAP4, name: str) -> bool:
+def _read_listed(client: imaplib.IMAP4, name: str) -> list[tuple[bytes, frozenset[str]]]:
     status, (told,) = client.select(name, readonly=True)
-    assert status == "OK" or b"doesn't exist" in (told or b""), told
-    return status == "OK"
+    if status != "OK":
+        # Of a mailbox that was deleted above others Dovecot may say later that it is none.
+        assert b"doesn't exist" in (told or b""), told
+        return []
+    return _read_selected(client, told)
 
 
 def synced(account: Account) -> SyncRun:
@@ -80,6 +82,10 @@ def read_mailbox(client: imaplib.IMAP4, name: str) -> list[tuple[bytes, frozense
     """Return bytes and flags of all messages of a mailbox in the order of their UIDs."""
     status, (exists,) = client.select(name, readonly=True)
     assert status == "OK", exists
+    return _read_selected(client, exists)
+
+
+def _read_selected(client: imaplib.IMAP4, exists: bytes | None) -> list[tuple[bytes, frozenset[str]]]:
     assert exists is not None
     if not int(exists):
         return []
