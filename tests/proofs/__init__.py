@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 PROVING = bool(os.environ.get("IMAPPED_PROVE"))
@@ -19,7 +20,9 @@ def keep_results(name: str, lines: Iterable[str]) -> None:
     """Write what a proof found to ``tests/proofs/<name>.txt``, which is committed; only under `make prove`."""
     if PROVING:
         text = "".join(f"{line}\n" for line in lines)
-        (Path(__file__).parent / f"{name}.txt").write_text(text, encoding="utf-8")
+        path = Path(__file__).parent / f"{name}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def has_time_left(began: float) -> bool:
@@ -29,3 +32,20 @@ def has_time_left(began: float) -> bool:
     """
     minutes = os.environ.get("IMAPPED_PROVE_MINUTES")
     return not minutes or time.monotonic() - began < 60 * float(minutes)
+
+
+def try_each(numbers: Iterable[int], attempt: Callable[[int], None]) -> tuple[int, dict[int, str]]:
+    """Try all of a part of a long proof, also after one failed, and while there is time.
+
+    Returns how many were tried, and of those that failed how.
+    """
+    began, count, failed = time.monotonic(), 0, dict[int, str]()
+    for number in numbers:
+        if not has_time_left(began):
+            break
+        count += 1
+        try:
+            attempt(number)
+        except Exception:  # noqa: BLE001 - whatever it is, the test fails with it when all were tried
+            failed[number] = traceback.format_exc()
+    return count, failed

@@ -25,7 +25,7 @@ from sync.upstream.endpoint import Deadlines
 from tests.builders import make_account, message_bytes
 from tests.e2e.figures import Report
 from tests.fakes.chaos_proxy import ChaosProxy, Kind, random_fault
-from tests.proofs import has_time_left, keep_results, scaled
+from tests.proofs import keep_results, scaled, try_each
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import ImapServer, new_user
 from tests.sync.histories import Edits
@@ -38,7 +38,8 @@ pytestmark = [pytest.mark.dovecot, pytest.mark.prove]
 
 SEED = 20261125
 HISTORIES = scaled(8, full=10_000)
-PARTS = 2
+# They run beside each other, and one by itself can be run again: `-k 'converge[7]'`.
+PARTS = scaled(2, full=20)
 _FLAGS = ("\\Seen", "\\Flagged", "\\Answered", "Later", "$Forwarded")
 _NAMES = ("Here", "Here/Below", "There")
 _VERBS = ("UID STORE", "APPEND", "UID COPY", "UID MOVE", "UID EXPUNGE", "CREATE", "SELECT", "UID FETCH", "UID SEARCH")
@@ -249,6 +250,36 @@ class History:
         assert end in (SliceEnd.DONE, SliceEnd.AGAIN), end
 
 
+class Tally:
+    """Runs histories and counts what happened in them."""
+
+    def __init__(self, server: Dovecot) -> None:
+        self._server = server
+        self.faults: Counter[Kind] = Counter()
+        self.checked: Counter[str] = Counter()
+        self.dropped = 0
+
+    def attempt(self, number: int) -> None:
+        """Run the history of this number."""
+        server, tier = self._server, Random(f"{SEED}/{number}").choice(list(HIDDEN))
+        with ChaosProxy(server.host, server.plain_port, hidden=HIDDEN[tier]) as proxy:
+            user = new_user()
+            account = make_account(port=proxy.port, username=user, secret=server.password)
+            history = History(number, server, proxy, user, account)
+            history.run()
+        self.faults += history.faults
+        self.checked += history.ledger.checked
+        self.dropped += history.dropped
+
+    def lines(self) -> list[str]:
+        """Return the counts in words."""
+        return [
+            f"refused changes dropped at the end: {self.dropped}",
+            *(f"checked {what}: {number} messages" for what, number in sorted(self.checked.items())),
+            *(f"fault {kind.name}: {number}" for kind, number in sorted(self.faults.items(), key=str)),
+        ]
+
+
 @pytest.mark.timeout(scaled(300, full=4 * 3600))
 @pytest.mark.usefixtures("transactional_db")
 @pytest.mark.parametrize("part", range(PARTS))
@@ -256,31 +287,12 @@ def test_both_sides_converge(
     bare_dovecot: Dovecot, report_figure: Report, monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
     monkeypatch.setattr("sync.connection.reconnect_delay", lambda attempts, rng: timedelta())
-    began = time.monotonic()
-    faults: Counter[Kind] = Counter()
-    checked: Counter[str] = Counter()
-    count = dropped = 0
-    for number in range(part, HISTORIES, PARTS):
-        if not has_time_left(began):
-            break
-        tier = Random(f"{SEED}/{number}").choice(list(HIDDEN))
-        with ChaosProxy(bare_dovecot.host, bare_dovecot.plain_port, hidden=HIDDEN[tier]) as proxy:
-            user = new_user()
-            account = make_account(port=proxy.port, username=user, secret=bare_dovecot.password)
-            history = History(number, bare_dovecot, proxy, user, account)
-            try:
-                history.run()
-            except AssertionError as error:
-                raise AssertionError(f"history {number}, {tier}: {error}") from error
-        count += 1
-        faults += history.faults
-        dropped += history.dropped
-        checked += history.ledger.checked
-    told = [
-        f"{count} two-sided histories, seed {SEED}, part {part + 1} of {PARTS}: each ended with both sides the same",
-        f"refused changes dropped at the end: {dropped}",
-        *(f"checked {what}: {number} messages" for what, number in sorted(checked.items())),
-        *(f"fault {kind.name}: {number}" for kind, number in sorted(faults.items(), key=str)),
-    ]
-    keep_results(f"two_sided_histories_{part + 1}", told)
-    report_figure(f"{told[0]}, {faults.total()} faults, {time.monotonic() - began:.0f} s")
+    began, tally = time.monotonic(), Tally(bare_dovecot)
+    count, failed = try_each(range(part, HISTORIES, PARTS), tally.attempt)
+    told = (
+        f"{count} two-sided histories, seed {SEED}, part {part + 1} of {PARTS}: "
+        f"{count - len(failed)} ended with both sides the same"
+    )
+    keep_results(f"two_sided_histories/{part + 1:02}", [told, *tally.lines()])
+    report_figure(f"{told}, {tally.faults.total()} faults, {time.monotonic() - began:.0f} s")
+    assert not failed, "\n".join(f"history {number}: {how}" for number, how in failed.items())
