@@ -55,9 +55,8 @@ def test_pauses_between_restarts_grow_to_a_limit() -> None:
 
 async def test_output_is_passed_on_by_line_and_name() -> None:
     record = Recorder()
-    supervisor = supervise(
-        Child("a", (SH, "-c", "echo one; echo; printf 'two\\303\\244\\377 '; sleep 600")), record=record
-    )
+    last_words = "trap \"printf 'two\\303\\244\\377 '; exit\" TERM"
+    supervisor = supervise(Child("a", (SH, "-c", f"{last_words}; echo one; echo; sleep 600 & wait")), record=record)
     task = asyncio.create_task(supervisor.run())
     await record.until("one")
     supervisor.request_stop()
