@@ -16,6 +16,7 @@ from django.utils import timezone
 from mailcache.errors import NoSuchMailbox
 from mailcache.models import Listing
 from mailcache.segments import LARGE_MESSAGE_BYTES
+from mailcache.services.contents import INLINE_BYTES
 from mailcache.services.leases import Fence
 from mailcache.services.wanted import GivenUp, give_up
 from mailcache.spool import spool_directory
@@ -167,7 +168,7 @@ def _store(fence: Fence, batch: WantedBatch, profile: Profile, collector: BodyCo
     good = [body for body in found if body.remote_id not in others]
     collector.discard(besides=good)
     try:
-        store_bodies(fence=fence, mailbox_id=batch.mailbox_id, bodies=good)
+        store_bodies(fence=fence, mailbox_id=batch.mailbox_id, bodies=good, inline_bytes=INLINE_BYTES)
     except NoSuchMailbox:
         collector.discard()  # deleted meanwhile, and its wants with it
     return {body.remote_id for body in good}

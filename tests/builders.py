@@ -94,7 +94,7 @@ def add_bodies(fence: Fence, mailbox: Mailbox, bodies: dict[int, bytes]) -> Bodi
     rows = []
     offset = 0
     for uid, body in bodies.items():
-        rows.append(BodyRow(remotes[uid], hashlib.sha256(body).digest(), offset, parse_message(body)))
+        rows.append(BodyRow(remotes[uid], hashlib.sha256(body).digest(), parse_message(body), offset))
         offset += len(body)
     segment = store_segment(account_id=fence.account_id, pieces=bodies.values())
     return add_contents(fence=fence, mailbox_id=mailbox.pk, segment=segment, rows=rows)

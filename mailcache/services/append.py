@@ -17,7 +17,7 @@ from mailcache.journal import LockedMailbox, write_change
 from mailcache.mime.parsed import ParsedMessage, parse_message
 from mailcache.models import MutationKind, MutationState, Segment
 from mailcache.segments import StoredSegment, store_segment_file
-from mailcache.services.contents import NewContent, add_or_share_contents, note_dead_bytes
+from mailcache.services.contents import INLINE_BYTES, NewContent, add_or_share_contents, note_dead_bytes
 from mailcache.services.label_changes import label_new
 from mailcache.services.label_places import Place, all_mail_of, is_mark_local, place_of
 from mailcache.services.mailbox_locks import Locks, with_locks
@@ -28,9 +28,6 @@ from mailcache.services.selected_messages import identity_of
 from mailcache.services.transferred import Copies
 from mailcache.spool import SpooledLiteral
 from mailcache.wire.number_set import NumberSet
-
-# Smaller messages lie in their row until they are packed: OK needs no round trip to the object store.
-INLINE_BYTES = 64 * 1024
 
 _RESERVE = """
     UPDATE mailcache_account SET used_bytes = used_bytes + %(bytes)s

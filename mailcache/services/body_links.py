@@ -54,10 +54,11 @@ _REMEMBER = """
 
 
 class Body(NamedTuple):
-    """The Content of a message, and how large it is."""
+    """The Content of a message, how large it is, and whether what it is known by was taken from this message."""
 
     content_id: int
     size: int
+    is_origin: bool = False
 
 
 class Linked(NamedTuple):
@@ -92,13 +93,18 @@ def _link_all(account_id: int, bodies: Mapping[int, Body], locks: Locks) -> Link
     resized = 0
     for shown_in, group in groupby(waiting, key=lambda row: row.mailbox_id):
         resized += _link(locks[shown_in], list(group), bodies)
-    remembered = {
-        "account": account_id,
-        "messages": [row.message_id for row in waiting],
-        "upstream_sizes": [row.upstream_size for row in waiting],
-    }
-    execute(_REMEMBER, remembered)
+    _remember(account_id, [row for row in waiting if row.content_id is not None or not bodies[row.remote_id].is_origin])
     return Linked(len({row.remote_id for row in waiting}), resized)
+
+
+def _remember(account_id: int, rows: Sequence[_Waiting]) -> None:
+    if rows:
+        remembered = {
+            "account": account_id,
+            "messages": [row.message_id for row in rows],
+            "upstream_sizes": [row.upstream_size for row in rows],
+        }
+        execute(_REMEMBER, remembered)
 
 
 def _link(locked: LockedMailbox, waiting: Sequence[_Waiting], bodies: Mapping[int, Body]) -> int:

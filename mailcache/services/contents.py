@@ -11,6 +11,9 @@ from mailcache.models import Segment, SegmentState
 from mailcache.services.ingest_headers import differing
 from mailcache.services.rows import fetch_all
 
+# Smaller messages lie in their row until they are packed, where somebody waits: no round trip to the object store.
+INLINE_BYTES = 64 * 1024
+
 _ADD = """
     INSERT INTO mailcache_content (
         account_id, sha256, size, segment_id, "offset", inline, rendering_version, header_size,
@@ -42,7 +45,7 @@ _ADD = """
         WHERE listing.account_id = %(account)s AND listing.remote_id = input.remote_id
     ) AS origin
     ON CONFLICT (account_id, sha256) DO NOTHING
-    RETURNING sha256, mailcache_content.size
+    RETURNING sha256, id, mailcache_content.size
 """
 
 # Locked, so that a collector cannot delete what this transaction has just decided to share.
@@ -66,20 +69,32 @@ class NewContent:
 
 @dataclass(frozen=True, slots=True)
 class AddedContents:
-    """``ids`` by hash of all that was asked for, new or shared; ``added`` are the sizes of the new ones by hash."""
+    """``ids`` by hash of all that was asked for, new or shared; ``added`` are the sizes of the new ones by hash.
+
+    ``origins`` are the Remotes from which the new ones have what they are known by.
+    """
 
     ids: dict[bytes, int]
     added: dict[bytes, int]
+    origins: frozenset[int | None]
 
 
 def add_or_share_contents(*, account_id: int, contents: Sequence[NewContent]) -> AddedContents:
     """Keep contents that are not here yet, in the caller's transaction, and lock those that are."""
     first_by_hash = {content.sha256: content for content in reversed(contents)}
     columns = _columns(list(first_by_hash.values()))
-    added = fetch_all(_ADD, {**columns, "account": account_id, "version": RENDERING_VERSION})
-    found = fetch_all(_FIND, {"account": account_id, "sha256": list(first_by_hash)})
+    rows = fetch_all(_ADD, {**columns, "account": account_id, "version": RENDERING_VERSION})
+    added = {bytes(sha256): (content_id, size) for sha256, content_id, size in rows}
+    ids = {sha256: content_id for sha256, (content_id, _) in added.items()}
+    if shared := [sha256 for sha256 in first_by_hash if sha256 not in added]:
+        ids |= {
+            bytes(sha256): content_id
+            for sha256, content_id in fetch_all(_FIND, {"account": account_id, "sha256": shared})
+        }
     return AddedContents(
-        {bytes(sha256): content_id for sha256, content_id in found}, {bytes(sha256): size for sha256, size in added}
+        ids=ids,
+        added={sha256: size for sha256, (_, size) in added.items()},
+        origins=frozenset(first_by_hash[sha256].remote_id for sha256 in added),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -16,18 +16,19 @@ from mailcache.models import Account, Listing, Segment
 from mailcache.segments import StoredSegment
 from mailcache.services import leases
 from mailcache.services.body_links import Body, link_bodies
-from mailcache.services.contents import NewContent, add_or_share_contents, note_dead_bytes
+from mailcache.services.contents import AddedContents, NewContent, add_or_share_contents, note_dead_bytes
 from mailcache.services.leases import Fence
 
 
 @dataclass(frozen=True, slots=True)
 class BodyRow:
-    """One fetched message: where its bytes begin in the segment, their hash, and what they hold."""
+    """One fetched message: its bytes or where they begin in the segment, their hash, and what they hold."""
 
     remote_id: int
     sha256: bytes
-    offset: int
     parsed: ParsedMessage
+    offset: int = 0
+    inline: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,10 @@ class BodiesAdded:
 
 
 @transaction.atomic
-def add_contents(*, fence: Fence, mailbox_id: int, segment: StoredSegment, rows: Sequence[BodyRow]) -> BodiesAdded:
-    """Give messages of one upstream mailbox their bytes, which are durable in ``segment`` already.
+def add_contents(
+    *, fence: Fence, mailbox_id: int, segment: StoredSegment | None, rows: Sequence[BodyRow]
+) -> BodiesAdded:
+    """Give messages of one upstream mailbox their bytes, which are durable in ``segment`` already, or in the rows.
 
     Equal bytes are kept once per account. Every message of a Remote gets them, in whatever mailbox it is shown
     (Gmail's labels). One whose size was announced wrongly, or that was taken for a copy and is none, gets a new UID,
@@ -53,13 +56,12 @@ def add_contents(*, fence: Fence, mailbox_id: int, segment: StoredSegment, rows:
     """
     leases.check(fence)
     account_id = fence.account_id
-    segment_row = Segment.objects.create(account_id=account_id, name=segment.name, size=segment.size)
-    contents = [NewContent(row.sha256, row.parsed, segment_row.pk, row.offset, remote_id=row.remote_id) for row in rows]
-    found = add_or_share_contents(account_id=account_id, contents=contents)
+    found = _keep(account_id, segment, rows)
     kept = sum(found.added.values())
     Account.objects.filter(pk=account_id).update(used_bytes=F("used_bytes") + kept)
-    note_dead_bytes(segment_row, segment.size - kept)
-    bodies = {row.remote_id: Body(found.ids[row.sha256], row.parsed.size) for row in rows}
+    bodies = {
+        row.remote_id: Body(found.ids[row.sha256], row.parsed.size, row.remote_id in found.origins) for row in rows
+    }
     linked = link_bodies(account_id=account_id, mailbox_id=mailbox_id, bodies=bodies)
     Listing.objects.filter(account_id=account_id, remote_id__in=[row.remote_id for row in rows]).delete()
     transaction.on_commit(partial(announce_bodies, account_id))
@@ -69,6 +71,21 @@ def add_contents(*, fence: Fence, mailbox_id: int, segment: StoredSegment, rows:
         vanished=len(rows) - linked.remotes,
         resized=linked.resized,
     )
+
+
+def _keep(account_id: int, segment: StoredSegment | None, rows: Sequence[BodyRow]) -> AddedContents:
+    stored: Segment | None = None
+    if segment is not None:
+        stored = Segment.objects.create(account_id=account_id, name=segment.name, size=segment.size)
+    segment_id = None if stored is None else stored.pk
+    contents = [
+        NewContent(row.sha256, row.parsed, segment_id, row.offset, inline=row.inline, remote_id=row.remote_id)
+        for row in rows
+    ]
+    found = add_or_share_contents(account_id=account_id, contents=contents)
+    if stored is not None:
+        note_dead_bytes(stored, stored.size - sum(found.added.values()))
+    return found
 
 
 def expected_message_ids(account_id: int, remote_ids: Collection[int]) -> dict[int, str]:
