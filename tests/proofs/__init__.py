@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -37,9 +38,11 @@ def has_time_left(began: float) -> bool:
 def try_each(numbers: Iterable[int], attempt: Callable[[int], None]) -> tuple[int, dict[int, str]]:
     """Try all of a part of a long proof, also after one failed, and while there is time.
 
-    Returns how many were tried, and of those that failed how.
+    Returns how many were tried, and of those that failed how. IMAPPED_PROVE_ONLY names some to be tried alone: "7,42".
     """
     began, count, failed = time.monotonic(), 0, dict[int, str]()
+    if only := os.environ.get("IMAPPED_PROVE_ONLY"):
+        numbers = set(map(int, only.split(","))).intersection(numbers)
     for number in numbers:
         if not has_time_left(began):
             break
@@ -49,3 +52,9 @@ def try_each(numbers: Iterable[int], attempt: Callable[[int], None]) -> tuple[in
         except Exception:  # noqa: BLE001 - whatever it is, the test fails with it when all were tried
             failed[number] = traceback.format_exc()
     return count, failed
+
+
+def in_a_line(number: int, how: str) -> str:
+    """Return how an attempt failed, in what its traceback ends with."""
+    error = re.split(r"^(?=[\w.]+(?:Error|Exception|Lost|Failed)\b)", how, flags=re.MULTILINE)[-1]
+    return f"{number} failed: {' | '.join(error.splitlines())[:2000]}"

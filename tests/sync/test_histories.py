@@ -6,6 +6,7 @@ import imaplib
 import time
 from collections import Counter
 from datetime import timedelta
+from itertools import starmap
 from random import Random
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.builders import make_account
 from tests.e2e.figures import Report
 from tests.fakes.chaos_proxy import ChaosProxy, Kind, random_fault
 from tests.fakes.recording_proxy import Command
-from tests.proofs import keep_results, scaled, try_each
+from tests.proofs import in_a_line, keep_results, scaled, try_each
 from tests.servers.cyrus import Cyrus
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import ImapServer, new_user
@@ -188,6 +189,6 @@ def test_every_history_ends_in_step(bare_dovecot: Dovecot, bare_cyrus: Cyrus, re
         f"{count} histories, seed {SEED}, part {part + 1} of {PARTS}: "
         f"{count - len(failed)} ended with the mirror in step"
     )
-    keep_results(f"histories/{part + 1:02}", [told, *tally.lines()])
+    keep_results(f"histories/{part + 1:02}", [told, *starmap(in_a_line, failed.items()), *tally.lines()])
     report_figure(f"{told}, {tally.faults.total()} faults, {time.monotonic() - began:.0f} s")
     assert not failed, "\n".join(f"history {number}: {how}" for number, how in failed.items())

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from itertools import starmap
 from random import Random
 from unittest.mock import patch
 
@@ -25,7 +26,7 @@ from sync.upstream.endpoint import Deadlines
 from tests.builders import make_account, message_bytes
 from tests.e2e.figures import Report
 from tests.fakes.chaos_proxy import ChaosProxy, Kind, random_fault
-from tests.proofs import keep_results, scaled, try_each
+from tests.proofs import in_a_line, keep_results, scaled, try_each
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import ImapServer, new_user
 from tests.sync.histories import Edits
@@ -293,6 +294,6 @@ def test_both_sides_converge(
         f"{count} two-sided histories, seed {SEED}, part {part + 1} of {PARTS}: "
         f"{count - len(failed)} ended with both sides the same"
     )
-    keep_results(f"two_sided_histories/{part + 1:02}", [told, *tally.lines()])
+    keep_results(f"two_sided_histories/{part + 1:02}", [told, *starmap(in_a_line, failed.items()), *tally.lines()])
     report_figure(f"{told}, {tally.faults.total()} faults, {time.monotonic() - began:.0f} s")
     assert not failed, "\n".join(f"history {number}: {how}" for number, how in failed.items())
