@@ -13,7 +13,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from mailcache.errors import LeaseLost
-from mailcache.models import Account, AccountState, LeaseKind, Listing, Mailbox, Message
+from mailcache.models import Account, AccountState, Content, LeaseKind, Listing, Mailbox, Message, Segment
 from mailcache.services import leases
 from mailcache.services.wanted import want_bodies
 from sync import fetching_wanted
@@ -67,6 +67,14 @@ def test_a_task_fetches_what_nobody_else_answers_for(account: Account, upstream:
     assert here() == {2, 3}
     assert len(upstream.bodies_asked()) == 1
     assert not ConnectionSlot.objects.exists()
+
+
+def test_what_somebody_waits_for_needs_no_segment(account: Account, upstream: OneMailbox) -> None:
+    want(account, 2, 3)
+    assert fetch_wanted(account.pk)
+    kept = {bytes(content.inline or b"") for content in Content.objects.all()}
+    assert kept == {upstream.messages[2], upstream.messages[3]}
+    assert not Segment.objects.exists()
 
 
 def test_the_holder_of_the_lease_is_left_alone(account: Account, upstream: OneMailbox) -> None:
