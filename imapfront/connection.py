@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import socket
 import ssl
 from collections import deque
 from collections.abc import Coroutine
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 # A client that sends faster than its commands are carried out is made to wait.
 _MAX_WAITING_BYTES = 256 * 1024
 _WRITE_HIGH_WATER = 256 * 1024
+# Linux only.
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
 class Connection(asyncio.Protocol):
@@ -82,6 +85,8 @@ class Connection(asyncio.Protocol):
         if self._protocol.buffered > _MAX_WAITING_BYTES:
             self._pause_reading()
         self._pump()
+        if self._task is None and self._protocol.is_amid_command:
+            self._acknowledge()
 
     def eof_received(self) -> bool:
         return False
@@ -303,6 +308,11 @@ class Connection(asyncio.Protocol):
         if self._reading_paused and self._transport is not None and not self._transport.is_closing():
             self._reading_paused = False
             self._transport.resume_reading()
+
+    def _acknowledge(self) -> None:
+        """Send the ACK now. A client without TCP_NODELAY (imaplib) waits for it before it sends what ends a literal."""
+        if self._transport is not None and not self._transport.is_closing() and _QUICKACK is not None:
+            self._transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def _restart_timer(self) -> None:
         if self._timer is not None:

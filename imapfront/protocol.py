@@ -119,6 +119,11 @@ class Protocol:
         """Bytes that have arrived and wait."""
         return self._framer.buffered
 
+    @property
+    def is_amid_command(self) -> bool:
+        """True when a command has begun to arrive and has not ended."""
+        return bool(self._framer.buffered) or not self._framer.between_frames
+
     def feed(self, data: bytes) -> None:
         """Take bytes from the client."""
         self._framer.feed(data)

@@ -122,3 +122,23 @@ def test_what_was_sent_before_tls_is_forgotten() -> None:
 def test_any_bytes_are_answered(data: bytes) -> None:
     for event in _events(Protocol(_LIMITS), data + b"\r\n"):
         assert isinstance(event, CommandReceived | SendContinuation | Fault | Hangup)
+
+
+@pytest.mark.parametrize(
+    ("data", "is_amid"),
+    [
+        (b"", False),
+        (b"a NOOP\r\n", False),
+        (b"a NO", True),
+        (b"a LOGIN x {3+}\r\n", True),
+        (b"a LOGIN x {3+}\r\npw", True),
+        (b"a LOGIN x {3+}\r\npwd", True),
+        (b"a LOGIN x {3}\r\n", True),
+        (b"a LOGIN x {3+}\r\npwd\r\n", False),
+        (b"a LOGIN x {30+}\r\n123", True),  # refused, and read past
+    ],
+)
+def test_whether_more_of_a_command_is_to_come(data: bytes, *, is_amid: bool) -> None:
+    protocol = Protocol(_LIMITS)
+    _events(protocol, data)
+    assert protocol.is_amid_command is is_amid
