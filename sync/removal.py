@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from django.conf import settings
 from django.utils import timezone
 
 from mailcache.models import Mailbox, Remote
+from mailcache.services.ingest_bodies import put_off_bodies
 from mailcache.services.ingest_expunge import remove_messages, remove_other_uidvalidities
 from mailcache.services.relink_contents import leftovers_of, relink_by_contents
 from sync import guards, planner
@@ -15,6 +17,9 @@ from sync.models import Checkpoint
 from sync.services.checkpoints import confirm_deletion, first_sight
 from sync.tiers import UpstreamState
 from sync.work import SliceWork
+
+# The second sight is due long before.
+_PUT_OFF = timedelta(minutes=5)
 
 
 class Removal:
@@ -36,6 +41,7 @@ class Removal:
         leftovers = self._other_numberings() if complete and self._is_renumbered() else []
         uids = [*gone, *leftovers]
         if self._is_held_back(uids, held):
+            self._put_off_bodies(gone)
             return uids
         for chunk in planner.chunks(gone):
             self._count(
@@ -53,6 +59,18 @@ class Removal:
                 )
             )
         return ()
+
+    def _put_off_bodies(self, gone: Sequence[int]) -> None:
+        """Ask for no bytes of messages that are gone, as it seems: that nothing comes would look like a fault."""
+        until = timezone.now() + _PUT_OFF
+        for chunk in planner.chunks(gone):
+            put_off_bodies(
+                fence=self._work.fence,
+                mailbox_id=self._mailbox.pk,
+                uidvalidity=self._state.uidvalidity,
+                uids=chunk,
+                until=until,
+            )
 
     def _count(self, removed: int) -> None:
         self._work.counters.messages_removed += removed

@@ -95,6 +95,14 @@ def expected_message_ids(account_id: int, remote_ids: Collection[int]) -> dict[i
 
 
 @transaction.atomic
+def put_off_bodies(*, fence: Fence, mailbox_id: int, uidvalidity: int, uids: Collection[int], until: datetime) -> None:
+    """Have bytes of messages that are perhaps gone not asked for before ``until``; nothing is wrong with them."""
+    leases.check(fence)
+    rows = Listing.objects.filter(account_id=fence.account_id, mailbox_id=mailbox_id, uid__in=uids, parked_reason="")
+    rows.filter(remote__uidvalidity=uidvalidity).update(retry_at=until)
+
+
+@transaction.atomic
 def park_listing(*, fence: Fence, remote_id: int, reason: str, retry_at: datetime) -> None:
     """Put one message aside until ``retry_at``, with the reason why its bytes could not be fetched."""
     leases.check(fence)

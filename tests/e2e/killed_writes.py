@@ -9,8 +9,9 @@ from enum import Enum
 
 from tests.e2e.crashes import all_points
 from tests.e2e.nursery import Child
-from tests.e2e.write_bench import FULL, Bench, End, Lane, Seen, Victim
+from tests.e2e.write_bench import LACKS, Bench, End, Lane, Victim
 from tests.e2e.write_scenarios import SCENARIOS
+from tests.e2e.write_upstreams import Seen
 from tests.fakes.crash_points import CrashPoint
 from tests.fakes.deadly_proxy import Boundary, Place
 from tests.waiting import wait_until
@@ -95,7 +96,7 @@ def play(bench: Bench, lane: Lane, scenario: str, mode: str) -> Undisturbed:
     kills: list[Kill] = []
     for who, under in _PLACES.items():
         # What is missing upstream is nothing to a frontend, nor to PostgreSQL.
-        if mode == FULL or who is Who.WORKER:
+        if mode != LACKS or who is Who.WORKER:
             kills += [Kill(scenario, mode, who, at) for at in commits[under]]
             if who is under:
                 kills += [Kill(scenario, mode, who, at) for at in boundaries[who] if _counts(at, scenario)]

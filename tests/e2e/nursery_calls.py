@@ -38,7 +38,9 @@ def warm_up() -> None:
     connections.close_all()
 
 
-def add_account(*, address: str, password: str, upstream_user: str, upstream_password: str, port: int) -> int:
+def add_account(
+    *, address: str, password: str, upstream_user: str, upstream_password: str, port: int, profile: str = ""
+) -> int:
     """Create a user with an account, and sync it; returns its id."""
     settings.PASSWORD_HASHERS = _HASHERS
     account = create_account(
@@ -50,6 +52,7 @@ def add_account(*, address: str, password: str, upstream_user: str, upstream_pas
         secret=upstream_password,
         tls_mode=TlsMode.PLAIN,
     )
+    Account.objects.filter(pk=account.pk).update(profile=profile)
     _sync(account.pk)
     return account.pk
 

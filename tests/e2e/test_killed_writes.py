@@ -20,8 +20,8 @@ import pytest
 
 from tests.e2e.figures import Report
 from tests.e2e.killed_writes import AcceptAttempt, Attempt, Kill, ReplayAttempt, Undisturbed, Who, play
-from tests.e2e.write_bench import FULL, LACKS, Bench, Lane, open_bench
-from tests.e2e.write_scenarios import SCENARIOS
+from tests.e2e.write_bench import FULL, GMAIL, LACKS, Bench, Lane, open_bench
+from tests.e2e.write_scenarios import AT_GMAIL, SCENARIOS
 from tests.fakes.crash_points import CrashPoint
 from tests.proofs import PROVING, has_time_left, keep_results, scaled
 from tests.servers.dovecot import Dovecot
@@ -39,7 +39,10 @@ _WHERE_LACKING = (
     "APPEND", "MULTIAPPEND", "COPY", "MOVE", "MOVE beside others' marks", "EXPUNGE",
     "UID EXPUNGE beside others' marks", "one after the other",
 )  # fmt: skip
-_PLAYS = [*((name, FULL) for name in SCENARIOS), *((name, LACKS) for name in _WHERE_LACKING)]
+_PLAYS = [
+    *((name, GMAIL if name in AT_GMAIL else FULL) for name in SCENARIOS),
+    *((name, LACKS) for name in _WHERE_LACKING),
+]
 _IN_POSTGRES = (Who.POSTGRES_IN_REPLAY, Who.POSTGRES_IN_ACCEPT)
 # Until then all that die with PostgreSQL have come to their commits, unless one holds up another.
 _COMMIT_SECONDS = 20.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import imaplib
 import itertools
 import os
-import re
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -14,36 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imapped_site.listeners import accepts
-from tests.e2e.mirror import Mirror, differences, imaplib_login, read_with_imaplib
+from tests.e2e.mirror import imaplib_login
 from tests.e2e.nursery import Child, Nursery
 from tests.e2e.processes import children_of
 from tests.e2e.system import HOST, PASSWORD, System
-from tests.e2e.write_scenarios import LACKING, Act, fill, mark, take_marks_back
+from tests.e2e.write_scenarios import LACKING, Act, fill
+from tests.e2e.write_upstreams import DovecotMail, GmailMail, Seen, UpstreamMail, look
 from tests.fakes.crash_points import CrashControl
 from tests.fakes.deadly_proxy import DeadlyProxy
+from tests.fakes.gmail import FakeGmail
 from tests.servers.dovecot import Dovecot, free_port, new_user
 from tests.waiting import wait_until
 
 # There is little to fetch: a second connection would cost more than it brings.
 _SETTINGS = {"UPSTREAM_CONNECTION_LIMIT_PER_ACCOUNT": "1"}
-FULL, LACKS = "full", "without UIDPLUS, MOVE, MULTIAPPEND"
+FULL, LACKS, GMAIL = "full", "without UIDPLUS, MOVE, MULTIAPPEND", "Gmail"
 MODES = {FULL: frozenset[str](), LACKS: LACKING}
-_LSUB = re.compile(rb'.*\) "/" "?([^"]*)"?\Z')
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a client sees of an account."""
-
-    mail: Mirror
-    subscribed: frozenset[bytes]
-
-    def unlike(self, other: Seen) -> list[str]:
-        """Return in words how the two differ."""
-        told = differences(self.mail, other.mail)
-        if self.subscribed != other.subscribed:
-            told.append(f"subscribed to {sorted(self.subscribed)} instead of {sorted(other.subscribed)}")
-        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +93,17 @@ class Lane:
         self.upstream = {
             mode: DeadlyProxy(dovecot.host, dovecot.plain_port, hidden=hidden) for mode, hidden in MODES.items()
         }
+        self.gmail = FakeGmail()
+        self.gmail.start()
+        self.upstream[GMAIL] = DeadlyProxy(HOST, self.gmail.port)
         self.frontend_port = free_port()
         self.frontend = DeadlyProxy(HOST, self.frontend_port)
 
     def close(self) -> None:
-        """End the proxies."""
+        """End the proxies, and Gmail."""
         for proxy in (*self.upstream.values(), self.frontend):
             proxy.close()
+        self.gmail.close()
 
 
 @dataclass(slots=True)
@@ -171,19 +160,20 @@ class Victim:
     def __init__(self, bench: Bench, lane: Lane, mode: str) -> None:
         self._bench = bench
         self.proxy = lane.upstream[mode]
-        self._user = new_user()
-        bench.dovecot.copy_user(bench.template, self._user)
-        self.address = f"{self._user}@example.test"
+        self._mail: UpstreamMail = (
+            GmailMail(lane.gmail) if mode == GMAIL else DovecotMail(bench.dovecot, bench.template)
+        )
+        self.address = f"{new_user()}@example.test"
         self._id: int = bench.nursery.call(
             "add_account",
             address=self.address,
             password=PASSWORD,
-            upstream_user=self._user,
-            upstream_password=bench.dovecot.password,
+            upstream_user=self._mail.user,
+            upstream_password=self._mail.password,
             port=self.proxy.port,
+            profile=self._mail.profile,
         )
-        with bench.dovecot.login(self._user) as client:
-            mark(client)
+        self._mail.mark()
 
     def accept(self, acts: Sequence[Act], *, port: int = 0, after_each: Callable[[], None] = lambda: None) -> int:
         """Have a client do something; returns how many commands were answered with OK."""
@@ -207,22 +197,13 @@ class Victim:
     def seen(self) -> Seen:
         """Return what a client of ours sees."""
         with imaplib_login(self._bench.port, self.address, PASSWORD) as client:
-            return _look(client)
+            return look(client, subscriptions=self._mail.has_subscriptions)
 
     def finish(self) -> End:
         """Let another worker bring everything to its end, and the upstream's other client take its marks back."""
-        with self._bench.dovecot.login(self._user) as client:
-            take_marks_back(client)
+        self._mail.take_marks_back()
         left = self._bench.nursery.call("finish", account_id=self._id)
-        with self._bench.dovecot.login(self._user) as client:
-            upstream = _look(client)
-        return End(upstream, self.seen(), left["uids"], left["unsettled"])
-
-
-def _look(client: imaplib.IMAP4) -> Seen:
-    _, lines = client.lsub()
-    found = [_LSUB.match(line) for line in lines if isinstance(line, bytes)]
-    return Seen(read_with_imaplib(client), frozenset(match[1] for match in found if match is not None))
+        return End(self._mail.seen(), self.seen(), left["uids"], left["unsettled"])
 
 
 @contextmanager

@@ -10,12 +10,16 @@ import imaplib
 from dataclasses import dataclass
 
 from tests.builders import message_bytes
+from tests.fakes.gmail import Place
+from tests.fakes.gmail.account import GmailAccount
 
 DATE = '"17-May-2024 08:30:00 +0000"'
 LACKING = frozenset({"UIDPLUS", "MOVE", "MULTIAPPEND", "LITERAL+", "LITERAL-"})
 _SAME = message_bytes("the same", "twice\r\n")
 _NEW = message_bytes("new", "new words\r\n" * 20)
 _LATER = message_bytes("later", "other words\r\n" * 20)
+_OTHERS = [message_bytes(f"other {number}", "words\r\n" * number) for number in (1, 2, 3)]
+_THROWN_AWAY = [message_bytes(f"thrown away {number}") for number in (1, 2, 3)]
 _MARKED_LATER = "5"
 
 
@@ -41,6 +45,23 @@ def _append(mailbox: str, *messages: bytes) -> Act:
     return _act("", f"APPEND {mailbox}" + f" (\\Seen $Work) {DATE} @" * len(messages), *messages)
 
 
+AT_GMAIL: dict[str, tuple[Act, ...]] = {
+    "Gmail, STORE": (_act("Work", "UID STORE 2 +FLAGS.SILENT (\\Seen)"),),
+    "Gmail, APPEND": (_append("Work", _NEW),),
+    "Gmail, COPY": (_act("INBOX", "UID COPY 2:3 Work"),),
+    "Gmail, MOVE": (_act("INBOX", "UID MOVE 2:3 Family"),),
+    "Gmail, EXPUNGE": (_act("Work", "UID STORE 1 +FLAGS.SILENT (\\Deleted)"), _act("Work", "EXPUNGE")),
+    "Gmail, CLOSE": (_act("INBOX", "UID STORE 2:3 +FLAGS.SILENT (\\Deleted)"), _act("INBOX", "CLOSE")),
+    "Gmail, MOVE to the Trash": (_act("INBOX", 'UID MOVE 2 "[Gmail]/Trash"'),),
+    "Gmail, MOVE out of the Trash": (_act('"[Gmail]/Trash"', "UID MOVE 2 Work"),),
+    "Gmail, EXPUNGE in the Trash": (
+        _act('"[Gmail]/Trash"', "UID STORE 2 +FLAGS.SILENT (\\Deleted)"),
+        _act('"[Gmail]/Trash"', "UID EXPUNGE 2"),
+    ),
+    "Gmail, CREATE": (_act("", "CREATE Projects"), _act("INBOX", "UID COPY 2 Projects")),
+    "Gmail, RENAME": (_act("", "RENAME Work Labour"),),
+    "Gmail, DELETE": (_act("", "DELETE Family"),),
+}
 SCENARIOS: dict[str, tuple[Act, ...]] = {
     "STORE": (
         _act("INBOX", "UID STORE 2:3 +FLAGS.SILENT (\\Seen $Work)"),
@@ -52,6 +73,7 @@ SCENARIOS: dict[str, tuple[Act, ...]] = {
     "MOVE": (_act("Work", "UID MOVE 2:3 Archive"),),
     "MOVE beside others' marks": (_act("INBOX", "UID MOVE 2:3 Archive"),),
     "EXPUNGE": (_act("Work", "UID STORE 2:3 +FLAGS.SILENT (\\Deleted)"), _act("Work", "EXPUNGE")),
+    "CLOSE": (_act("Work", "UID STORE 2:3 +FLAGS.SILENT (\\Deleted)"), _act("Work", "CLOSE")),
     "UID EXPUNGE beside others' marks": (
         _act("INBOX", "UID STORE 2:3 +FLAGS.SILENT (\\Deleted)"),
         _act("INBOX", "UID EXPUNGE 2:3"),
@@ -65,6 +87,7 @@ SCENARIOS: dict[str, tuple[Act, ...]] = {
         _act("Work", "UID STORE 5 +FLAGS.SILENT (\\Flagged)"),
         _act("Work", "UID MOVE 5 Archive"),
     ),
+    **AT_GMAIL,
 }
 
 
@@ -74,7 +97,7 @@ def fill(client: imaplib.IMAP4) -> None:
         client.create(mailbox)
     for mailbox in ("INBOX", "Work", "Old"):
         client.subscribe(mailbox)
-    other, third, fourth = (message_bytes(f"other {number}", "words\r\n" * number) for number in (1, 2, 3))
+    other, third, fourth = _OTHERS
     marked = message_bytes("marked", "somebody may take that back\r\n")
     for mailbox, messages in {
         "INBOX": [(_SAME, ""), (_SAME, ""), (other, "\\Flagged"), (marked, "\\Deleted"), (third, ""), (fourth, "")],
@@ -86,6 +109,18 @@ def fill(client: imaplib.IMAP4) -> None:
         for message, flags in messages:
             status, told = client.append(mailbox, f"({flags})", DATE, message)
             assert status == "OK", told
+
+
+def fill_gmail(account: GmailAccount) -> None:
+    """Make mail with labels; nothing is there twice but two messages that are the same to the last byte."""
+    other, third, fourth = _OTHERS
+    for message, labels in (
+        (_SAME, ("\\Inbox",)), (_SAME, ("\\Inbox",)), (other, ("\\Inbox", "Work")), (third, ("Work", "Family")),
+        (fourth, ()),
+    ):  # fmt: skip
+        account.deliver(message, labels)
+    for message in _THROWN_AWAY:
+        account.deliver(message, place=Place.TRASH)
 
 
 def mark(client: imaplib.IMAP4) -> None:

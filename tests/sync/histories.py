@@ -160,12 +160,14 @@ class Edits:
         if not name or "/" in name or f"{name}/Old" in self._mailboxes:
             return ""
         self._leave()
-        self._must(self._client.rename(f'"{name}"', "Aside"))
+        # Cyrus cannot delete two mailboxes of one name within a second.
+        aside = f"Aside {len(self.told)}"
+        self._must(self._client.rename(f'"{name}"', f'"{aside}"'))
         self._must(self._client.create(f'"{name}"'))
-        if self._select("Aside"):
+        if self._select(aside):
             self._must(self._client.uid("COPY", "1:*", f'"{name}"'))
         self._leave()
-        self._must(self._client.delete("Aside"))
+        self._must(self._client.delete(f'"{aside}"'))
         self.touched.add(name)
         return f"renumber {name}"
 

@@ -44,6 +44,20 @@ class TestIncompleteAnswers:
         assert Message.objects.count() == 2
         assert Checkpoint.objects.get().gone_seen_at is None
 
+    def test_bytes_of_messages_that_are_gone_as_it_seems_are_not_asked_for(self, upstream: Upstream) -> None:
+        server, account = upstream(9)
+        assert run_slice(account.pk, full=True, seconds=0.0) is SliceEnd.MORE
+        assert Listing.objects.exists()
+        kept, server.messages = server.messages, {}
+        asked = len(server.bodies_asked())
+        synced(account)
+        assert len(server.bodies_asked()) == asked
+        assert not Listing.objects.exclude(parked_reason="").exists()
+        server.messages = kept
+        Listing.objects.update(retry_at=timezone.now())
+        synced(account)
+        assert bodies(account) == list(kept.values())
+
     def test_a_search_that_is_complete_when_asked_again_is_used(self, upstream: Upstream) -> None:
         server, account = upstream(3)
         server.says_exists = 4

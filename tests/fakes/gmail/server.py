@@ -42,12 +42,20 @@ class FakeGmail:
         self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> Self:
-        self._start(self._accept)
+        self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Serve, until ``close``."""
+        self._start(self._accept)
+
+    def close(self) -> None:
+        """End all connections, and the server."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -55,6 +63,12 @@ class FakeGmail:
             session.hang_up()
         for thread in self._threads:
             thread.join(timeout=10)
+
+    def begin_anew(self) -> GmailAccount:
+        """Have an account without mail in place of the one before, for connections that come; returns it."""
+        self.account = GmailAccount(self.account.names)
+        self.account.on_change = self._announce
+        return self.account
 
     def asked(self, beginning: bytes) -> list[bytes]:
         """Return the commands that began so."""
