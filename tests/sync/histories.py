@@ -147,7 +147,8 @@ class Edits:
         exists = self._select(name) if self._witness is not None else 0
         moved = self._digests(f"1:{exists}") if exists else []
         self._leave()
-        self._must(self._client.rename(f'"{name}"', f'"{other}"'))
+        if self._client.rename(f'"{name}"', f'"{other}"')[0] != "OK":
+            return ""  # one that was below it has left it behind
         if self._witness is not None:
             self._witness.moved_there(moved)
         self._mailboxes[self._mailboxes.index(name)] = other

@@ -44,27 +44,42 @@ def upstream(server: ImapServer, user: str, *mailboxes: str) -> Messages:
         return {name: read_mailbox(client, f'"{name}"') for name in mailboxes}
 
 
+def differences_from(client: imaplib.IMAP4, account: Account) -> tuple[list[str], Messages]:
+    """Return in words how the mirror differs from the upstream, and what the upstream holds.
+
+    A mailbox that is listed and cannot be opened does not count: nobody knows what becomes of the mail in it.
+    """
+    there, closed = _read_all(client)
+    here = {name: messages for name, messages in mirrored(account).items() if name not in closed}
+    return differences(here, there), there
+
+
 def whole_upstream(client: imaplib.IMAP4) -> Messages:
-    """Return all mailboxes of a user, under the names that they have here."""
+    """Return all mailboxes of a user, under the names that they have here; all of them can be opened."""
+    there, closed = _read_all(client)
+    assert not closed, closed
+    return there
+
+
+def _read_all(client: imaplib.IMAP4) -> tuple[Messages, set[str]]:
+    """Return what is in all mailboxes, and the names of those that are listed and cannot be opened."""
     _, lines = client.list()
     found: Messages = {}
+    closed: set[str] = set()
     for line in lines:
         assert isinstance(line, bytes)
         match = _LISTED.fullmatch(line)
         assert match is not None, line
         name = our_name(utf7.decode(match[3].strip(b'"')), match[2].decode())
         holds_mail = b"\\noselect" not in match[1].lower()
-        found[name] = _read_listed(client, match[3].decode()) if holds_mail else []
-    return found
-
-
-def _read_listed(client: imaplib.IMAP4, name: str) -> list[tuple[bytes, frozenset[str]]]:
-    status, (told,) = client.select(name, readonly=True)
-    if status != "OK":
-        # Of a mailbox that was deleted above others Dovecot may say later that it is none.
-        assert b"doesn't exist" in (told or b""), told
-        return []
-    return _read_selected(client, told)
+        status, (told,) = client.select(match[3].decode(), readonly=True) if holds_mail else ("OK", (b"0",))
+        if status == "OK":
+            found[name] = _read_selected(client, told) if holds_mail else []
+        else:
+            # A mailbox that was deleted above others Dovecot may go on listing.
+            assert b"doesn't exist" in (told or b""), told
+            closed.add(name)
+    return found, closed
 
 
 def synced(account: Account) -> SyncRun:

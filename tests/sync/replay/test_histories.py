@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import imaplib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
 from itertools import starmap
 from random import Random
@@ -30,7 +31,7 @@ from tests.proofs import in_a_line, keep_results, scaled, try_each
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import ImapServer, new_user
 from tests.sync.histories import Edits
-from tests.sync.mirror import Messages, differences, mirrored, whole_upstream
+from tests.sync.mirror import differences_from
 from tests.sync.replay.hands import LocalHands
 from tests.sync.replay.ledger import Ledger, digests_here
 from tests.sync.upstreams import HIDDEN, let_time_pass
@@ -184,7 +185,7 @@ class History:
                             there.make(1)
                 self._disturbed()
             try:
-                self._settle(lambda: whole_upstream(client))
+                self._settle(client)
             except AssertionError as error:
                 raise AssertionError("\n".join([str(error), *self._told])) from error
 
@@ -208,7 +209,7 @@ class History:
     def _sync(self) -> str:
         return f"synced: {run_slice(self.account.pk, full=self.rng.random() < 0.7, rng=self.rng).name}"
 
-    def _settle(self, look: Callable[[], Messages]) -> None:
+    def _settle(self, client: imaplib.IMAP4) -> None:
         differ: list[str] = []
         for _ in range(_ROUNDS):
             Mutation.objects.filter(account=self.account).update(next_try_at=self.account.created_at)
@@ -223,8 +224,8 @@ class History:
                 f"{one.kind} {one.state} {one.last_error}" for one in Mutation.objects.unsettled(self.account.pk)
             ]
             waiting += [f"no bytes of {one}" for one in Listing.objects.filter(account=self.account)]
-            there = look()
-            differ = waiting or differences(mirrored(self.account), there)
+            different, there = differences_from(client, self.account)
+            differ = waiting or different
             if not differ:
                 differ = self.ledger.check(there)
                 break
