@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 PROVING = bool(os.environ.get("IMAPPED_PROVE"))
+_ONLY = os.environ.get("IMAPPED_PROVE_ONLY", "")
 
 
 def scaled(sample: int, *, full: int) -> int:
@@ -18,8 +19,8 @@ def scaled(sample: int, *, full: int) -> int:
 
 
 def keep_results(name: str, lines: Iterable[str]) -> None:
-    """Write what a proof found to ``tests/proofs/<name>.txt``, which is committed; only under `make prove`."""
-    if PROVING:
+    """Write what a whole proof found, under `make prove`, to ``tests/proofs/<name>.txt``, which is committed."""
+    if PROVING and not _ONLY:
         text = "".join(f"{line}\n" for line in lines)
         path = Path(__file__).parent / f"{name}.txt"
         path.parent.mkdir(exist_ok=True)
@@ -41,8 +42,8 @@ def try_each(numbers: Iterable[int], attempt: Callable[[int], None]) -> tuple[in
     Returns how many were tried, and of those that failed how. IMAPPED_PROVE_ONLY names some to be tried alone: "7,42".
     """
     began, count, failed = time.monotonic(), 0, dict[int, str]()
-    if only := os.environ.get("IMAPPED_PROVE_ONLY"):
-        numbers = set(map(int, only.split(","))).intersection(numbers)
+    if _ONLY:
+        numbers = sorted(set(map(int, _ONLY.split(","))).intersection(numbers))
     for number in numbers:
         if not has_time_left(began):
             break
