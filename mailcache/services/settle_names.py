@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.db.models import Exists
 
 from mailcache.errors import NameTaken
-from mailcache.models import Mailbox, Mutation, MutationKind, MutationState
+from mailcache.models import Mailbox, Mutation, MutationKind, MutationState, Remote
+from mailcache.services import leases
 from mailcache.services.ingest_list import delete_mailbox_rows
 from mailcache.services.leases import Fence
 from mailcache.services.rows import execute
@@ -59,6 +61,19 @@ def settle_create(*, fence: Fence, mutation_id: int, upstream_name: bytes, delim
         rename_label(mutation.mailbox, utf7.decode(upstream_name))
     Mailbox.objects.filter(pk=mutation.mailbox.pk).update(
         upstream_name=upstream_name, upstream_delimiter=delimiter, upstream_uidvalidity=None, upstream_mailbox_id=""
+    )
+
+
+@transaction.atomic
+def note_made_again(*, fence: Fence, mailbox_id: int) -> None:
+    """Note that we made a mailbox again whose upstream one was gone, and is perhaps there under another name.
+
+    Where nothing is known to be in that one, it is not this one any more: it would be taken for this one, renamed.
+    """
+    leases.check(fence)
+    mailbox = Mailbox.objects.filter(account_id=fence.account_id, pk=mailbox_id)
+    mailbox.exclude(Exists(Remote.objects.filter(account_id=fence.account_id, mailbox_id=mailbox_id))).update(
+        upstream_uidvalidity=None, upstream_mailbox_id=""
     )
 
 

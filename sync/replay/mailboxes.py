@@ -7,7 +7,7 @@ from collections.abc import Callable
 from mailcache.errors import NameTaken
 from mailcache.models import Mailbox, MailboxRole, Mutation, Remote
 from mailcache.names import INBOX, upstream_name
-from mailcache.services.settle_names import settle_create, settle_delete, settle_rename
+from mailcache.services.settle_names import note_made_again, settle_create, settle_delete, settle_rename
 from mailcache.services.settlement import settle_subscription
 from mailcache.wire import utf7
 from sync.replay.plan import Kind, Step
@@ -117,6 +117,7 @@ def make_again(work: ReplayWork, mailbox: Mailbox) -> bool:
         work.upstream.client.create(name)
     except CommandRefused:
         return _listed(work, name) is not None
+    note_made_again(fence=work.fence, mailbox_id=mailbox.pk)
     return True
 
 

@@ -285,3 +285,18 @@ class TestDeletedAboveOthers:
         hands.replay()
         assert hands.unsettled() == []
         assert len(hands.there("Work")) == 1
+
+
+class TestRenamedThere:
+    def test_mail_for_a_mailbox_that_is_made_again_is_shown_once(self, hands: Hands) -> None:
+        """The one before goes on under another name: it is not taken for the new one, whose mail it would show."""
+        hands.others.create("Play")
+        hands.sync()
+        hands.append(message_bytes(), mailbox="Play")
+        hands.rename("Play", "Here")
+        hands.others.rename("Play", "Elsewhere")
+        hands.replay()
+        hands.sync()
+        assert hands.unsettled() == []
+        assert (hands.uids("Here"), hands.uids("Elsewhere")) == ([1], [])
+        assert (len(hands.there("Here")), len(hands.there("Elsewhere"))) == (1, 0)
