@@ -14,16 +14,24 @@ from mailcache.services.mutation_control import undo_mutations
 from mailcache.services.rows import execute
 from mailcache.services.transferred import lock_homes, remove_messages_here
 
+# With the flags that clients see in it, or in what they made of it before they took it away. What they changed in
+# either is yet to be replayed, and may be in these flags already.
 _APPEND_INSTEAD = """
     UPDATE mailcache_mutation AS mutation
     SET kind = %(append)s, mailbox_id = mutation.target_id, remote_id = NULL, depends_on_id = NULL,
         state = %(pending)s, noted = '{}',
-        add_flags = coalesce(message.flags, moved.flags, 0),
-        add_keywords = coalesce(message.keywords, moved.keywords, '{}')
+        add_flags = coalesce(message.flags, later.flags, source.flags, 0),
+        add_keywords = coalesce(message.keywords, later.keywords, source.keywords, '{}')
     FROM mailcache_mutation AS self
     LEFT JOIN mailcache_message AS message ON message.id = self.message_id
-    LEFT JOIN mailcache_mutation AS onwards ON onwards.depends_on_id = self.id AND onwards.kind = %(move)s
-    LEFT JOIN mailcache_message AS moved ON moved.id = onwards.message_id
+    LEFT JOIN mailcache_remote AS source ON source.id = self.remote_id
+    LEFT JOIN LATERAL (
+        SELECT onwards.flags, onwards.keywords
+        FROM mailcache_mutation AS transfer JOIN mailcache_message AS onwards ON onwards.id = transfer.message_id
+        WHERE transfer.account_id = %(account)s AND transfer.depends_on_id = self.id
+          AND transfer.kind = ANY(%(transfers)s)
+        ORDER BY transfer.id LIMIT 1
+    ) AS later ON true
     WHERE self.id = mutation.id AND mutation.account_id = %(account)s AND mutation.id = ANY(%(ids)s)
 """
 
@@ -73,7 +81,7 @@ def _append_instead(account_id: int, ids: Collection[int]) -> None:
         "account": account_id,
         "ids": list(ids),
         "append": MutationKind.APPEND.value,
-        "move": MutationKind.MOVE.value,
+        "transfers": [MutationKind.COPY.value, MutationKind.MOVE.value],
         "pending": MutationState.PENDING.value,
     }
     execute(_APPEND_INSTEAD, parameters)
