@@ -26,6 +26,16 @@ _NOTE = """
       AND mutation.kind = ANY(%(transfers)s) AND mutation.state <> %(settled)s
       AND NOT mutation.arguments ? 'agreed'
 """
+# What is copied from a copy shows what the first source had here: no change of that source may be passed over.
+_HAND_ON = """
+    UPDATE mailcache_mutation AS onwards
+    SET arguments = onwards.arguments || jsonb_build_object(
+        'agreed', creator.arguments -> 'agreed', 'agreed_keywords', creator.arguments -> 'agreed_keywords')
+    FROM mailcache_mutation AS creator
+    WHERE creator.account_id = %(account)s AND creator.id = ANY(%(ids)s) AND creator.arguments ? 'agreed'
+      AND onwards.account_id = %(account)s AND onwards.depends_on_id = creator.id
+      AND onwards.kind = ANY(%(transfers)s) AND NOT onwards.arguments ? 'agreed'
+"""
 _SETTLED = """
     SELECT message.id, message.uid, message.flags, message.keywords, remote.flags, remote.keywords,
            (mutation.arguments -> 'agreed')::smallint,
@@ -35,6 +45,13 @@ _SETTLED = """
     JOIN mailcache_remote AS remote ON remote.id = mutation.remote_id
     WHERE mutation.account_id = %(account)s AND mutation.id = ANY(%(ids)s) AND mutation.arguments ? 'agreed'
 """
+
+_TRANSFERS = [MutationKind.COPY.value, MutationKind.MOVE.value]
+
+
+def hand_on_agreed(account_id: int, ids: Collection[int]) -> None:
+    """Note for copies of copies that are about to settle what was agreed of the source, in the caller's transaction."""
+    execute(_HAND_ON, {"account": account_id, "ids": list(ids), "transfers": _TRANSFERS})
 
 
 def note_agreed(account_id: int, *, message_ids: Collection[int] = (), remote_ids: Collection[int] = ()) -> None:
@@ -46,7 +63,7 @@ def note_agreed(account_id: int, *, message_ids: Collection[int] = (), remote_id
         "account": account_id,
         "messages": list(message_ids),
         "remotes": list(remote_ids),
-        "transfers": [MutationKind.COPY.value, MutationKind.MOVE.value],
+        "transfers": _TRANSFERS,
         "settled": MutationState.SETTLED.value,
     }
     execute(_NOTE, parameters)

@@ -16,7 +16,7 @@ from django.db import transaction
 from mailcache.flags import FlagDelta, FlagSet
 from mailcache.journal import LockedMailbox
 from mailcache.models import CREATORS, MutationKind, MutationState
-from mailcache.services.copy_flags import note_agreed, show_copied_flags
+from mailcache.services.copy_flags import hand_on_agreed, note_agreed, show_copied_flags
 from mailcache.services.give_way import GivingWay
 from mailcache.services.leases import Fence
 from mailcache.services.mailbox_locks import Locks, with_locks
@@ -161,6 +161,7 @@ def _settle_told(settlement: int, target_id: int, told: _Told, locks: Locks) -> 
     if not creators:
         return
     places = _places(locked, told.uidvalidity, told.uids, creators)
+    hand_on_agreed(locked.account_id, [place.creator.id for place in places])
     _settle(locked, settlement, places)
     if locked.shares_messages:
         join_twins(locks, [place.remote_id for place in places])

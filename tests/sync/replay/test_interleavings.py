@@ -215,6 +215,30 @@ class TestFlagsOfCopies:
         hands.sync()
         assert [set(flags) for _, flags in hands.there("Archive")] == _flags_here(hands, "Archive") == [{"\\Draft"}]
 
+    @pytest.mark.parametrize("onwards", ["copy", "move"])
+    def test_and_in_what_was_made_of_the_copy(self, hands: Hands, onwards: str) -> None:
+        hands.others.create("Work")
+        hands.deliver(message_bytes())
+        hands.copy("Archive")
+        getattr(hands, onwards)("Work", source="Archive")
+        hands.others.store("+FLAGS", "\\Draft")
+        hands.sync()
+        hands.replay()
+        hands.sync()
+        assert [set(flags) for _, flags in hands.there("Work")] == _flags_here(hands, "Work") == [{"\\Draft"}]
+
+    def test_a_copy_that_was_taken_away_has_flags_for_what_was_made_of_it(self, hands: Hands) -> None:
+        hands.others.create("Work")
+        hands.deliver(message_bytes(), flags=("\\Flagged",))
+        hands.copy("Archive")
+        hands.copy("Work", source="Archive")
+        hands.delete(mailbox="Archive")
+        hands.others.store("+FLAGS", "\\Deleted")
+        hands.others.expunge()
+        hands.replay()
+        hands.sync()
+        assert [set(flags) for _, flags in hands.there("Work")] == _flags_here(hands, "Work") == [{"\\Flagged"}]
+
 
 class TestParked:
     def test_a_store_behind_a_parked_rename_is_replayed(self, hands: Hands) -> None:
