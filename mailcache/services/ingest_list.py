@@ -179,8 +179,10 @@ def _link_created(account: Account, entries: Mapping[bytes, UpstreamMailbox], fo
     here = {row.name: row for row in others.exclude(pk__in=[row.pk for row in waiting.values() if row is not None])}
     here |= {name: row for name, row in waiting.items() if row is not None}
     linked = 0
+    # One that was deleted here and is created again is still there as what it was before.
+    taken = found.keys() | _deleted_here(account)
     for name, entry in entries.items():
-        mailbox = here.pop(entry.name, None) if name not in found and entry.selectable else None
+        mailbox = here.pop(entry.name, None) if name not in taken and entry.selectable else None
         if mailbox is not None:
             mailbox.upstream_name, mailbox.upstream_delimiter = name, entry.delimiter
             mailbox.save(update_fields=["upstream_name", "upstream_delimiter"])

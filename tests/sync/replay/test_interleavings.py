@@ -193,6 +193,18 @@ class TestUnknownOutcome:
         assert "Old" not in hands.names_there()
         assert len(hands.there("New")) == len(hands.uids("New")) == 1
 
+    def test_a_mailbox_is_deleted_and_created_again_here_before_a_list_is_read(self, hands: Hands) -> None:
+        hands.others.create("Work")
+        hands.deliver(message_bytes(), mailbox="Work")
+        hands.remove("Work")
+        hands.create("Work")
+        hands.sync()
+        assert hands.uids("Work") == []
+        hands.replay()
+        hands.sync()
+        assert hands.unsettled() == []
+        assert (hands.uids("Work"), hands.there("Work")) == ([], [])
+
 
 class TestFlagsOfCopies:
     def test_flags_that_a_copy_has_here_it_has_there_though_its_source_is_deleted(self, hands: Hands) -> None:
