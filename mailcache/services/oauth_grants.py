@@ -43,10 +43,14 @@ def store_grant(
 
 
 @transaction.atomic
-def claim_refresh(*, account_id: int, until: datetime, now: datetime) -> bool:
-    """Make the caller the one who refreshes the access token, until then; False while somebody else is."""
+def claim_refresh(*, account_id: int, expires_at: datetime | None, until: datetime, now: datetime) -> bool:
+    """Make the caller the one who refreshes the access token that ends at ``expires_at``, until then.
+
+    False while somebody else is, and when somebody else has since the caller looked.
+    """
     free = Q(refreshing_until=None) | Q(refreshing_until__lte=now)
-    return bool(OAuthGrant.objects.filter(free, account_id=account_id).update(refreshing_until=until))
+    grants = OAuthGrant.objects.filter(free, account_id=account_id, access_expires_at=expires_at)
+    return bool(grants.update(refreshing_until=until))
 
 
 @transaction.atomic

@@ -36,7 +36,8 @@ def access_token(account: Account, *, sleep: Callable[[float], None] = time.slee
         now = timezone.now()
         if _lasts_until(grant, now + REFRESH_BEFORE):
             return oauth_grants.open_access_token(grant)
-        if oauth_grants.claim_refresh(account_id=account.pk, until=now + _CLAIM, now=now):
+        expires_at = grant.access_expires_at
+        if oauth_grants.claim_refresh(account_id=account.pk, expires_at=expires_at, until=now + _CLAIM, now=now):
             return _refresh(grant)
         if _lasts_until(grant, now):
             return oauth_grants.open_access_token(grant)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -114,10 +114,25 @@ def test_an_outage_is_no_refusal(account: Account, authorization_server: Authori
     assert "client secret" not in str(failure.value)
 
 
+def claim(account: Account, *, until: datetime, now: datetime) -> bool:
+    """Claim the refreshing of the token that is there."""
+    expires_at = OAuthGrant.objects.get(account=account).access_expires_at
+    return oauth_grants.claim_refresh(account_id=account.pk, expires_at=expires_at, until=until, now=now)
+
+
+def test_whoever_looked_before_it_was_refreshed_does_not_refresh_it_again(
+    account: Account, authorization_server: AuthorizationServer
+) -> None:
+    grant(account, authorization_server, minutes=0)
+    seen, now = OAuthGrant.objects.get(account=account).access_expires_at, timezone.now()
+    assert access_token(account) == "access-2"
+    assert not oauth_grants.claim_refresh(account_id=account.pk, expires_at=seen, until=now, now=now)
+
+
 def test_others_go_on_with_the_old_token_meanwhile(account: Account, authorization_server: AuthorizationServer) -> None:
     grant(account, authorization_server, minutes=2)
     now = timezone.now()
-    assert oauth_grants.claim_refresh(account_id=account.pk, until=now + timedelta(seconds=45), now=now)
+    assert claim(account, until=now + timedelta(seconds=45), now=now)
     assert access_token(account) == "first"
     assert authorization_server.forms == []
 
@@ -125,7 +140,7 @@ def test_others_go_on_with_the_old_token_meanwhile(account: Account, authorizati
 def test_whoever_died_while_refreshing_is_replaced(account: Account, authorization_server: AuthorizationServer) -> None:
     grant(account, authorization_server, minutes=0)
     past = timezone.now() - timedelta(seconds=1)
-    assert oauth_grants.claim_refresh(account_id=account.pk, until=past, now=past)
+    assert claim(account, until=past, now=past)
     assert access_token(account) == "access-2"
 
 
