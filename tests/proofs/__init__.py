@@ -6,8 +6,13 @@ import os
 import re
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import starmap
 from pathlib import Path
+from typing import Protocol
+
+from tests.fakes.chaos_proxy import Kind
 
 PROVING = bool(os.environ.get("IMAPPED_PROVE"))
 _ONLY = os.environ.get("IMAPPED_PROVE_ONLY", "")
@@ -34,6 +39,33 @@ def has_time_left(began: float) -> bool:
     """
     minutes = os.environ.get("IMAPPED_PROVE_MINUTES")
     return not minutes or time.monotonic() - began < 60 * float(minutes)
+
+
+class Tally(Protocol):
+    """Tries what a proof has many of, by number, and counts what happened."""
+
+    faults: Counter[Kind]
+
+    def attempt(self, number: int) -> None:
+        """Try one."""
+
+    def lines(self) -> list[str]:
+        """Return the counts in words."""
+
+
+def prove_part(
+    name: str, part: int, parts: int, count: int, tally: Tally, *, what: str, ended: str, report: Callable[[str], None]
+) -> None:
+    """Try every ``parts``-th of ``count`` from ``part`` on, keep and ``report`` the results; fails when one did.
+
+    ``what`` they are, and how they ``ended`` that did not fail, in words.
+    """
+    began = time.monotonic()
+    tried, failed = try_each(range(part, count, parts), tally.attempt)
+    told = f"{tried} {what}, part {part + 1} of {parts}: {tried - len(failed)} ended {ended}"
+    keep_results(f"{name}/{part + 1:02}", [told, *starmap(in_a_line, failed.items()), *tally.lines()])
+    report(f"{told}, {tally.faults.total()} faults, {time.monotonic() - began:.0f} s")
+    assert not failed, "\n".join(f"history {number}: {how}" for number, how in failed.items())
 
 
 def try_each(numbers: Iterable[int], attempt: Callable[[int], None]) -> tuple[int, dict[int, str]]:

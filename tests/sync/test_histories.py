@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import imaplib
-import time
 from collections import Counter
 from datetime import timedelta
-from itertools import starmap
 from random import Random
 from typing import Any
 
@@ -20,7 +18,7 @@ from tests.builders import make_account
 from tests.e2e.figures import Report
 from tests.fakes.chaos_proxy import ChaosProxy, Kind, random_fault
 from tests.fakes.recording_proxy import Command
-from tests.proofs import in_a_line, keep_results, scaled, try_each
+from tests.proofs import prove_part, scaled
 from tests.servers.cyrus import Cyrus
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import ImapServer, new_user
@@ -183,12 +181,7 @@ class Tally:
 @pytest.mark.usefixtures("_hasty", "transactional_db")
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_history_ends_in_step(bare_dovecot: Dovecot, bare_cyrus: Cyrus, report_figure: Report, part: int) -> None:
-    began, tally = time.monotonic(), Tally(bare_dovecot, bare_cyrus)
-    count, failed = try_each(range(part, HISTORIES, PARTS), tally.attempt)
-    told = (
-        f"{count} histories, seed {SEED}, part {part + 1} of {PARTS}: "
-        f"{count - len(failed)} ended with the mirror in step"
+    tally, what = Tally(bare_dovecot, bare_cyrus), f"histories, seed {SEED}"
+    prove_part(
+        "histories", part, PARTS, HISTORIES, tally, what=what, ended="with the mirror in step", report=report_figure
     )
-    keep_results(f"histories/{part + 1:02}", [told, *starmap(in_a_line, failed.items()), *tally.lines()])
-    report_figure(f"{told}, {tally.faults.total()} faults, {time.monotonic() - began:.0f} s")
-    assert not failed, "\n".join(f"history {number}: {how}" for number, how in failed.items())

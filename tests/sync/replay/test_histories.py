@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import imaplib
-import time
 from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
-from itertools import starmap
 from random import Random
 from unittest.mock import patch
 
@@ -27,7 +25,7 @@ from sync.upstream.endpoint import Deadlines
 from tests.builders import make_account, message_bytes
 from tests.e2e.figures import Report
 from tests.fakes.chaos_proxy import ChaosProxy, Kind, random_fault
-from tests.proofs import in_a_line, keep_results, scaled, try_each
+from tests.proofs import prove_part, scaled
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_server import ImapServer, new_user
 from tests.sync.histories import Edits
@@ -290,12 +288,14 @@ def test_both_sides_converge(
     bare_dovecot: Dovecot, report_figure: Report, monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
     monkeypatch.setattr("sync.connection.reconnect_delay", lambda attempts, rng: timedelta())
-    began, tally = time.monotonic(), Tally(bare_dovecot)
-    count, failed = try_each(range(part, HISTORIES, PARTS), tally.attempt)
-    told = (
-        f"{count} two-sided histories, seed {SEED}, part {part + 1} of {PARTS}: "
-        f"{count - len(failed)} ended with both sides the same"
+    tally, what = Tally(bare_dovecot), f"two-sided histories, seed {SEED}"
+    prove_part(
+        "two_sided_histories",
+        part,
+        PARTS,
+        HISTORIES,
+        tally,
+        what=what,
+        ended="with both sides the same",
+        report=report_figure,
     )
-    keep_results(f"two_sided_histories/{part + 1:02}", [told, *starmap(in_a_line, failed.items()), *tally.lines()])
-    report_figure(f"{told}, {tally.faults.total()} faults, {time.monotonic() - began:.0f} s")
-    assert not failed, "\n".join(f"history {number}: {how}" for number, how in failed.items())
