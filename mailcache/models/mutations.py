@@ -117,6 +117,7 @@ class Mutation(models.Model):
         "mailcache.Content", on_delete=models.PROTECT, null=True, related_name="+", help_text="What APPEND appends."
     )
     kind = models.CharField(max_length=20, choices=MutationKind)
+    # What STORE sets, and with what APPEND, COPY and MOVE make their message.
     add_flags = models.SmallIntegerField(default=0)
     remove_flags = models.SmallIntegerField(default=0)
     add_keywords = ArrayField(models.TextField(), default=list, blank=True)

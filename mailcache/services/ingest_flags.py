@@ -11,6 +11,7 @@ from django.db import transaction
 from mailcache.flags import FlagDelta, FlagSet
 from mailcache.journal import LockedMailbox
 from mailcache.merge import merged_flags
+from mailcache.models import CREATORS, MutationState
 from mailcache.services import leases
 from mailcache.services.label_places import is_mark_local
 from mailcache.services.leases import Fence
@@ -18,6 +19,7 @@ from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.message_flags import FlagChange, change_flags, pending_deltas
 from mailcache.services.rows import execute, fetch_all, keyword_column
 
+# A message that is yet to be copied may show bytes that are only at its source: the source's flags are not its own.
 _READ = """
     SELECT remote.id, remote.uid, remote.flags, remote.keywords,
            message.id, message.mailbox_id, message.uid, message.flags, message.keywords
@@ -25,6 +27,10 @@ _READ = """
     JOIN mailcache_message AS message ON message.remote_id = remote.id
     WHERE remote.account_id = %(account)s AND remote.mailbox_id = %(mailbox)s
       AND remote.uidvalidity = %(uidvalidity)s AND remote.uid = ANY(%(uids)s)
+      AND (message.mailbox_id = remote.mailbox_id OR NOT EXISTS (
+          SELECT 1 FROM mailcache_mutation AS creator
+          WHERE creator.message_id = message.id AND creator.kind = ANY(%(creators)s) AND creator.state <> %(settled)s
+      ))
 """
 
 _AGREE = """
@@ -86,6 +92,8 @@ def _read(locked: LockedMailbox, uidvalidity: int, uids: Collection[int]) -> lis
         "mailbox": locked.id,
         "uidvalidity": uidvalidity,
         "uids": list(uids),
+        "creators": [kind.value for kind in CREATORS],
+        "settled": MutationState.SETTLED.value,
     }
     return [
         _Row(row[0], row[1], FlagSet.of(row[2], row[3]), row[4], row[5], row[6], FlagSet.of(row[7], row[8]))

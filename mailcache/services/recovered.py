@@ -44,7 +44,7 @@ _FORGET = """
 _GO_ON = """
     UPDATE mailcache_mutation AS dependent
     SET kind = %(append)s, mailbox_id = dependent.target_id, content_id = refused.content_id, depends_on_id = NULL,
-        add_flags = refused.add_flags, add_keywords = refused.add_keywords, arguments = refused.arguments
+        arguments = refused.arguments
     FROM mailcache_mutation AS refused
     WHERE refused.id = %(id)s AND dependent.depends_on_id = refused.id AND dependent.account_id = %(account)s
       AND dependent.kind = ANY(%(transfers)s)

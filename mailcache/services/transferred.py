@@ -171,20 +171,18 @@ def queue_transfers(
 
     One that is only here goes there from here. Returns the mutations, in the order of the messages.
     """
-    transfers = [
-        NewMutation(
-            new_id, message.source_remote_id, message.creator_id, message.content_id, arguments=message.identity
+    transfers: list[NewMutation] = []
+    appends: list[NewMutation] = []
+    for new_id, message in pairs:
+        mutation = NewMutation(
+            new_id,
+            message.source_remote_id,
+            message.creator_id,
+            message.content_id,
+            delta=FlagDelta(add=message.flags),
+            arguments=message.identity,
         )
-        for new_id, message in pairs
-        if not message.is_only_here
-    ]
-    appends = [
-        NewMutation(
-            new_id, content_id=message.content_id, delta=FlagDelta(add=message.flags), arguments=message.identity
-        )
-        for new_id, message in pairs
-        if message.is_only_here
-    ]
+        (appends if message.is_only_here else transfers).append(mutation)
     transferred = iter(
         queue_mutations(account_id=account_id, kind=kind, mailbox_id=source_id, target_id=target_id, rows=transfers)
     )

@@ -14,25 +14,12 @@ from mailcache.services.mutation_control import undo_mutations
 from mailcache.services.rows import execute
 from mailcache.services.transferred import lock_homes, remove_messages_here
 
-# With the flags that clients see in it, or in what they made of it before they took it away. What they changed in
-# either is yet to be replayed, and may be in these flags already.
+# With the flags that it had when it was made here: whatever was copied on from it had what it has by then.
 _APPEND_INSTEAD = """
-    UPDATE mailcache_mutation AS mutation
-    SET kind = %(append)s, mailbox_id = mutation.target_id, remote_id = NULL, depends_on_id = NULL,
-        state = %(pending)s, noted = '{}',
-        add_flags = coalesce(message.flags, later.flags, source.flags, 0),
-        add_keywords = coalesce(message.keywords, later.keywords, source.keywords, '{}')
-    FROM mailcache_mutation AS self
-    LEFT JOIN mailcache_message AS message ON message.id = self.message_id
-    LEFT JOIN mailcache_remote AS source ON source.id = self.remote_id
-    LEFT JOIN LATERAL (
-        SELECT onwards.flags, onwards.keywords
-        FROM mailcache_mutation AS transfer JOIN mailcache_message AS onwards ON onwards.id = transfer.message_id
-        WHERE transfer.account_id = %(account)s AND transfer.depends_on_id = self.id
-          AND transfer.kind = ANY(%(transfers)s)
-        ORDER BY transfer.id LIMIT 1
-    ) AS later ON true
-    WHERE self.id = mutation.id AND mutation.account_id = %(account)s AND mutation.id = ANY(%(ids)s)
+    UPDATE mailcache_mutation
+    SET kind = %(append)s, mailbox_id = target_id, remote_id = NULL, depends_on_id = NULL,
+        state = %(pending)s, noted = '{}'
+    WHERE account_id = %(account)s AND id = ANY(%(ids)s)
 """
 
 
@@ -81,7 +68,6 @@ def _append_instead(account_id: int, ids: Collection[int]) -> None:
         "account": account_id,
         "ids": list(ids),
         "append": MutationKind.APPEND.value,
-        "transfers": [MutationKind.COPY.value, MutationKind.MOVE.value],
         "pending": MutationState.PENDING.value,
     }
     execute(_APPEND_INSTEAD, parameters)

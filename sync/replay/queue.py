@@ -22,6 +22,9 @@ _COLUMNS = (
     "next_try_at", "add_flags", "add_keywords", "remove_flags", "remove_keywords", "arguments",
 )  # fmt: skip
 _MESSAGE_KINDS = frozenset({Kind.APPEND, Kind.COPY, Kind.MOVE, Kind.EXPUNGE})
+# A copy notes with which flags it was made here, for when it has to be appended: it does not change any.
+_FLAGGED = frozenset({Kind.STORE, Kind.APPEND})
+_NO_DELTA = FlagDelta()
 _NAMED = frozenset({Kind.CREATE, Kind.DELETE, Kind.RENAME})
 
 
@@ -86,6 +89,7 @@ def _queued(row: tuple[Any, ...], upstream: set[int], labels: set[int], now: dat
     needed = {target} if kind is Kind.APPEND else {place, target}
     in_label = kind in _MESSAGE_KINDS and not labels.isdisjoint({mailbox, target})
     names = (arguments.get("name"), arguments.get("from"), arguments.get("to")) if kind in _NAMED else ()
+    delta = FlagDelta(FlagSet.of(add, add_keywords), FlagSet.of(remove, remove_keywords))
     return Queued(
         id=number,
         kind=kind,
@@ -93,7 +97,7 @@ def _queued(row: tuple[Any, ...], upstream: set[int], labels: set[int], now: dat
         target_id=target,
         remote_id=remote,
         depends_on_id=depends_on,
-        delta=FlagDelta(FlagSet.of(add, add_keywords), FlagSet.of(remove, remove_keywords)),
+        delta=delta if kind in _FLAGGED else _NO_DELTA,
         names=tuple(name.strip(DELIMITER) for name in names if name),
         ready=next_try_at <= now,
         parked=state == MutationState.PARKED,

@@ -14,7 +14,7 @@ import pytest
 from django.utils import timezone
 
 from mailcache.flags import StoreMode
-from mailcache.models import Account, Mailbox, Mutation
+from mailcache.models import Account, BodyPolicy, Mailbox, Mutation
 from mailcache.services.ingest_flags import apply_upstream_flags
 from mailcache.services.ingest_list import ingest_mailbox_list
 from mailcache.services.settle_creators import settle_creators
@@ -250,6 +250,37 @@ class TestFlagsOfCopies:
         hands.replay()
         hands.sync()
         assert [set(flags) for _, flags in hands.there("Work")] == _flags_here(hands, "Work") == [{"\\Flagged"}]
+
+    def test_what_a_client_changes_of_a_copy_is_not_in_what_was_copied_from_it_before(self, hands: Hands) -> None:
+        hands.others.create("Work")
+        hands.deliver(message_bytes())
+        hands.copy("Archive")
+        hands.copy("Work", source="Archive")
+        hands.store("\\Flagged", mailbox="Archive")
+        hands.others.store("+FLAGS", "\\Deleted")
+        hands.others.expunge()
+        hands.replay()
+        hands.sync()
+        assert [set(flags) for _, flags in hands.there("Archive")] == _flags_here(hands, "Archive") == [{"\\Flagged"}]
+        assert [set(flags) for _, flags in hands.there("Work")] == _flags_here(hands, "Work") == [set()]
+
+    def test_nor_is_what_it_changes_of_the_source_whose_bytes_have_yet_to_come(self, hands: Hands) -> None:
+        self._fetch_bodies(hands, BodyPolicy.ON_DEMAND)
+        hands.deliver(message_bytes())
+        hands.copy("Archive")
+        hands.store("\\Flagged")
+        hands.others.store("+FLAGS", "\\Answered")
+        hands.sync()
+        hands.replay()
+        self._fetch_bodies(hands, BodyPolicy.ALL)
+        hands.sync()
+        assert [set(flags) for _, flags in hands.there("Archive")] == _flags_here(hands, "Archive")
+        assert _flags_here(hands, "Archive") == [{"\\Answered"}]
+
+    @staticmethod
+    def _fetch_bodies(hands: Hands, policy: BodyPolicy) -> None:
+        hands.account.body_policy = policy
+        hands.account.save(update_fields=["body_policy"])
 
 
 class TestParked:
