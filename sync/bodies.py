@@ -14,7 +14,7 @@ from mailcache.spool import spool_directory
 from sync import planner
 from sync.backoff import message_delay
 from sync.body_store import BodyStore
-from sync.collecting import ITEMS, BodyCollector, others_than_meant
+from sync.collecting import ITEMS, BodyCollector, known_headers, others_than_meant
 from sync.dispenser import Batch, BatchDispenser
 from sync.errors import IncompleteAnswer, SliceOver
 from sync.numbering import reopen_mailbox
@@ -82,7 +82,8 @@ class BodyFetcher:
 
     def _hand_over(self, batch: Batch, collector: BodyCollector) -> list[FetchedBody]:
         came = collector.found()
-        others = others_than_meant(self._work.account.pk, self._work.profile, came)
+        remotes = {body.remote_id for body in came}
+        others = others_than_meant(known_headers(self._work.account.pk, self._work.profile, remotes), came)
         self._reasons.update(dict.fromkeys(others, _ANOTHER))
         found = [body for body in came if body.remote_id not in others]
         collector.discard(besides=found)

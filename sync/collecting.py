@@ -57,14 +57,16 @@ class BodyCollector:
                 sink.discard()
 
 
-def others_than_meant(account_id: int, profile: Profile, bodies: Collection[FetchedBody]) -> set[int]:
-    """Return the Remotes that another message came for than was asked for, as far as their headers are known."""
+def known_headers(account_id: int, profile: Profile, remote_ids: Collection[int]) -> dict[int, bytes]:
+    """Return, by Remote, the headers that bodies must have, as far as they are known."""
     if profile.rewrites_bytes:
-        return set()  # its messages change (quirk 15)
-    rows = Listing.objects.filter(
-        account_id=account_id, remote_id__in=[body.remote_id for body in bodies], header__isnull=False
-    )
-    headers = {remote_id: bytes(header or b"") for remote_id, header in rows.values_list("remote_id", "header")}
+        return {}  # its messages change (quirk 15)
+    rows = Listing.objects.filter(account_id=account_id, remote_id__in=remote_ids, header__isnull=False)
+    return {remote_id: bytes(header or b"") for remote_id, header in rows.values_list("remote_id", "header")}
+
+
+def others_than_meant(headers: Mapping[int, bytes], bodies: Collection[FetchedBody]) -> set[int]:
+    """Return the Remotes that another message came for than was asked for."""
     return {
         body.remote_id
         for body in bodies

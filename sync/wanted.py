@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -22,7 +23,7 @@ from mailcache.services.wanted import GivenUp, give_up
 from mailcache.spool import spool_directory
 from sync import planner
 from sync.backoff import message_delay
-from sync.collecting import ITEMS, BodyCollector, others_than_meant
+from sync.collecting import ITEMS, BodyCollector, known_headers, others_than_meant
 from sync.database_calls import DatabaseCalls
 from sync.planner import Waiting
 from sync.profiles import Profile
@@ -80,6 +81,8 @@ class WantedBodies:
         """Fetch messages and store what comes; returns those that the upstream left out or refused."""
         collector = BodyCollector(messages, _spool())
         trouble = ""
+        # Read while the bodies are under way.
+        headers = asyncio.create_task(self._known_headers(profile, messages))
         try:
             await client.uid_fetch_at_once(
                 [message.uid for message in messages],
@@ -94,7 +97,7 @@ class WantedBodies:
             trouble = "" if error.severity == Severity.MESSAGE else str(error)
         finally:
             # What came before a fault is whole, and kept.
-            stored = await self._keep(client, profile, batch, collector)
+            stored = await self._keep(client, batch, collector, await headers)
         if stored is None:
             trouble = _RENUMBERED
         left = [message for message in messages if message.remote_id not in (stored or ())]
@@ -104,14 +107,18 @@ class WantedBodies:
         return left
 
     async def _keep(
-        self, client: AsyncClient, profile: Profile, batch: WantedBatch, collector: BodyCollector
+        self, client: AsyncClient, batch: WantedBatch, collector: BodyCollector, headers: Mapping[int, bytes]
     ) -> set[int] | None:
         """Store what came; returns its remotes, or None when it is not from the mailbox that was meant."""
         selected = client.selected
         if selected is not None and selected.uidvalidity not in (None, batch.uidvalidity):
             collector.discard()
             return None
-        return await self._database.call(_store, self._fence, batch, profile, collector)
+        return await self._database.call(_store, self._fence, batch, collector, headers)
+
+    async def _known_headers(self, profile: Profile, messages: Sequence[Waiting]) -> dict[int, bytes]:
+        remotes = [message.remote_id for message in messages]
+        return await self._database.call(known_headers, self._fence.account_id, profile, remotes)
 
     async def _set_aside(self, messages: Sequence[Waiting], reason: str, *, blame: bool) -> None:
         if not messages:
@@ -161,10 +168,10 @@ def _is_open(client: AsyncClient, batch: WantedBatch) -> bool:
     return client.selected is not None and client.selected.name_raw == batch.name_raw
 
 
-def _store(fence: Fence, batch: WantedBatch, profile: Profile, collector: BodyCollector) -> set[int]:
+def _store(fence: Fence, batch: WantedBatch, collector: BodyCollector, headers: Mapping[int, bytes]) -> set[int]:
     """Store the bodies that came and are what was asked for; returns their remotes."""
     found = collector.found()
-    others = others_than_meant(fence.account_id, profile, found)
+    others = others_than_meant(headers, found)
     good = [body for body in found if body.remote_id not in others]
     collector.discard(besides=good)
     try:

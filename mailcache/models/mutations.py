@@ -24,7 +24,10 @@ class MutationKind(models.TextChoices):
     UNSUBSCRIBE = "unsubscribe", "unsubscribe"
 
 
-CREATORS = (MutationKind.APPEND, MutationKind.COPY, MutationKind.MOVE)
+TRANSFERS = (MutationKind.COPY, MutationKind.MOVE)
+"""Kinds that make a message of another one."""
+
+CREATORS = (MutationKind.APPEND, *TRANSFERS)
 """Kinds that make a message appear in a mailbox: its upstream UID is known when they have settled."""
 
 LABEL_KINDS = (MutationKind.LABEL, MutationKind.UNLABEL)

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from mailcache.flags import FlagDelta, FlagSet
 from mailcache.journal import LockedMailbox
 from mailcache.merge import merged_flags
-from mailcache.models import MutationKind, MutationState
+from mailcache.models import TRANSFERS, MutationState
 from mailcache.services.mailbox_locks import Locks
 from mailcache.services.message_flags import FlagChange, change_flags, pending_deltas
 from mailcache.services.rows import execute, fetch_all
@@ -46,7 +46,7 @@ _SETTLED = """
     WHERE mutation.account_id = %(account)s AND mutation.id = ANY(%(ids)s) AND mutation.arguments ? 'agreed'
 """
 
-_TRANSFERS = [MutationKind.COPY.value, MutationKind.MOVE.value]
+_TRANSFERS = [kind.value for kind in TRANSFERS]
 
 
 def hand_on_agreed(account_id: int, ids: Collection[int]) -> None:

@@ -10,7 +10,16 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from mailcache.models import LABEL_KINDS, MailboxRole, Mutation, MutationKind, MutationState, ParkedCause, Remote
+from mailcache.models import (
+    LABEL_KINDS,
+    TRANSFERS,
+    MailboxRole,
+    Mutation,
+    MutationKind,
+    MutationState,
+    ParkedCause,
+    Remote,
+)
 from mailcache.services.label_places import mailbox_with_role
 from mailcache.services.labels import show_messages
 from mailcache.services.mailbox_locks import with_locks
@@ -46,7 +55,6 @@ _FORGET_REMOTES = """
     DELETE FROM mailcache_remote WHERE account_id = %(account)s AND id IN (SELECT id FROM forgotten)
     RETURNING mailbox_id
 """
-_TRANSFERS = frozenset({MutationKind.COPY, MutationKind.MOVE})
 _TAKES_AWAY = frozenset({MutationKind.EXPUNGE, MutationKind.MOVE})
 
 
@@ -89,7 +97,7 @@ def drop_mutations(*, account_id: int, ids: Collection[int]) -> Dropped:
     rows = Mutation.objects.filter(pk__in=all_ids)
     labels = rows.filter(kind__in=LABEL_KINDS)
     remotes = list(labels.filter(remote__isnull=False).values_list("remote_id", flat=True))
-    unmade = rows.filter(kind__in=_TRANSFERS) | labels.filter(kind=MutationKind.LABEL, remote=None)
+    unmade = rows.filter(kind__in=TRANSFERS) | labels.filter(kind=MutationKind.LABEL, remote=None)
     remove_messages_here(account_id, list(unmade.filter(message__isnull=False).values_list("message_id", flat=True)))
     undo_names(account_id, all_ids)
     mailboxes = undo_mutations(account_id, all_ids)

@@ -14,6 +14,7 @@ from mailcache.flags import FlagSet
 from mailcache.journal import LockedMailbox, lock_mailbox, lock_mailboxes, write_change
 from mailcache.models import (
     LABEL_KINDS,
+    TRANSFERS,
     Account,
     Mailbox,
     Message,
@@ -76,7 +77,7 @@ def recover_append(*, fence: Fence, mutation_id: int, reason: str, cause: Parked
         "account": account.pk,
         "id": mutation.pk,
         "append": MutationKind.APPEND.value,
-        "transfers": [MutationKind.COPY.value, MutationKind.MOVE.value],
+        "transfers": [kind.value for kind in TRANSFERS],
     }
     went_on = execute(_GO_ON, parameters)
     if mutation.message_id is None and went_on:

@@ -83,6 +83,8 @@ class GivenUp:
 def want_bodies(*, user_id: int, mailbox_id: int, uids: Sequence[int]) -> int:
     """Mark messages of a user's mailbox whose bytes are not here as waited for; returns how many marks are new."""
     parameters = {"user": user_id, "mailbox": mailbox_id, "uids": list(uids), "seconds": WANT_SECONDS}
+    # Not worth the wait for the disk: whoever waits marks again what a crash of the database forgot.
+    execute("SET LOCAL synchronous_commit = off", {})
     marked = fetch_all(_WANT, parameters)
     if marked:
         transaction.on_commit(partial(wakeup.publish_want, marked[0][0]))

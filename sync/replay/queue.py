@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from mailcache.flags import FlagDelta, FlagSet
-from mailcache.models import LABEL_KINDS, Mailbox, Mutation, MutationKind, MutationState
+from mailcache.models import LABEL_KINDS, TRANSFERS, Mailbox, Mutation, MutationState
 from mailcache.names import DELIMITER
 from sync.replay.plan import Kind, Queued
 
@@ -49,7 +49,7 @@ def has_due(account_id: int, now: datetime) -> bool:
 def lost_transfers(account_id: int) -> list[int]:
     """Return changes, other than of flags, whose message a sync has removed, as it is gone upstream."""
     rows = Mutation.objects.replayable(account_id).filter(
-        kind__in=[MutationKind.COPY, MutationKind.MOVE, *LABEL_KINDS],
+        kind__in=[*TRANSFERS, *LABEL_KINDS],
         state=MutationState.PENDING,
         remote=None,
         depends_on=None,
