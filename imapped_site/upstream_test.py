@@ -11,7 +11,7 @@ from mailcache.errors import MailcacheError
 from mailcache.models import Account, AccountState, TlsMode
 from mailcache.services.accounts import retry_credentials
 from sync.connection import endpoint_of, log_in
-from sync.oauth.errors import SignInNeeded
+from sync.oauth.errors import SignInNeeded, TokenServerFailed
 from sync.upstream.blocking import BlockingClient
 from sync.upstream.endpoint import Credentials, Deadlines
 from sync.upstream.errors import AuthFailed, ConnectFailed, TemporarilyRefused, TimedOut, TlsFailed, UpstreamError
@@ -80,6 +80,8 @@ def diagnose(error: UpstreamError, account: Account) -> str:
                 f"{place} refuses the user name {account.username!r} or the password: {error}. "
                 "Many providers want an app password here, or IMAP access to be switched on first."
             )
+        case TokenServerFailed():
+            return f"{account}: no access token: {error}."
         case TimedOut():
             return f"{place} did not answer in time: {error}. {_silence_hint(account)}"
         case TemporarilyRefused():

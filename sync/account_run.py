@@ -158,6 +158,7 @@ class _Slice:
         self._lane = lane
         self._rng = rng
         self._profile = profile_of(account)
+        self._began = timezone.now()
         self._rights = body_rights(account, self._profile, timezone.now())
         self._faults = Faults()
         self._before = Counters.of(run)
@@ -275,7 +276,8 @@ class _Slice:
         leases.renew(self._fence)
         if stopping.is_stopping():
             return self._interrupt()
-        if self._lane is Lane.FAST and (heartbeat.is_overtime or isinstance(error, TimedOut)):
+        is_slow = heartbeat.is_overtime or isinstance(error, TimedOut) or isinstance(error.__cause__, TimedOut)
+        if self._lane is Lane.FAST and is_slow:
             logger.info("account %s goes to the slow lane: %s", self._account.pk, error)
             note_slow(account_id=self._account.pk, host=self._account.host)
             self._publish(runs.QUEUED_CLAIM)
@@ -286,7 +288,7 @@ class _Slice:
         now = timezone.now()
         withheld = self._dispenser.is_anything_withheld()
         show_withheld(self._account, self._rights, withheld=withheld)
-        dates = [_put_off_until(self._account.pk, now)]
+        dates = [self._put_off_until(now)]
         if withheld and self._rights.until_tomorrow:
             dates.append(next_budget(self._rng))
         self._run.bodies_remaining = self._remaining()
@@ -300,6 +302,24 @@ class _Slice:
         )
         self._tell(now)
         return SliceEnd.DONE
+
+    def _put_off_until(self, now: datetime) -> datetime | None:
+        """Return when the first of the things that were put off wants another look.
+
+        What was due when this slice began has had it: it waits for something else, or nobody may fetch it.
+        """
+        account_id = self._account.pk
+        mailboxes = Mailbox.objects.mirrored(account_id).filter(selectable=True, sync_paused_reason="")
+        checkpoints = Checkpoint.objects.filter(account_id=account_id, mailbox__in=mailboxes)
+        bodies = self._dispenser.permitted(Listing.objects.put_off(account_id, since=self._began))
+        held_back = checkpoints.filter(gone_seen_at__isnull=False).exclude(retry_at__gt=now)
+        is_doubted = held_back.exists() or mailboxes.filter(missed_lists__gt=0).exists()
+        dates = [
+            checkpoints.filter(retry_at__gt=self._began).aggregate(at=Min("retry_at"))["at"],
+            bodies.filter(mailbox__in=mailboxes).aggregate(at=Min("retry_at"))["at"],
+            now + _LOOK_AGAIN if is_doubted else None,
+        ]
+        return max(now + _SOONEST, min(date for date in dates if date)) if any(dates) else None
 
     def _tell(self, now: datetime) -> None:
         done = self._count()
@@ -337,7 +357,7 @@ def _is_left_alone(account: Account) -> bool:
 
 def _pause_after(error: Exception, failures: int, rng: Random) -> timedelta:
     """Return how long to leave the account alone; at least as long as the upstream asked for."""
-    asked_for = suggested_pause(str(error)) if isinstance(error, UpstreamError) else None
+    asked_for = suggested_pause(describe(error)) if isinstance(error, UpstreamError) else None
     lasting = isinstance(error, UpstreamError) and error.severity == Severity.ACCOUNT
     delay = backoff.account_delay(failures + (_LASTING if lasting else 0), rng)
     return max(delay, timedelta(seconds=asked_for or 0))
@@ -346,18 +366,6 @@ def _pause_after(error: Exception, failures: int, rng: Random) -> timedelta:
 def _troubles(account_id: int) -> str:
     rows = Checkpoint.objects.filter(account_id=account_id).exclude(reason="").order_by("mailbox__name")
     return "; ".join(f"{name}: {reason}" for name, reason in rows.values_list("mailbox__name", "reason")[:10])
-
-
-def _put_off_until(account_id: int, now: datetime) -> datetime | None:
-    """Return when the first of the things that were put off wants another look."""
-    checkpoints = Checkpoint.objects.filter(account_id=account_id)
-    dates = [
-        checkpoints.aggregate(at=Min("retry_at"))["at"],
-        Listing.objects.filter(account_id=account_id, retry_at__isnull=False).aggregate(at=Min("retry_at"))["at"],
-        now + _LOOK_AGAIN if checkpoints.filter(gone_seen_at__isnull=False).exists() else None,
-        now + _LOOK_AGAIN if Mailbox.objects.mirrored(account_id).filter(missed_lists__gt=0).exists() else None,
-    ]
-    return max(now + _SOONEST, min(date for date in dates if date)) if any(dates) else None
 
 
 def _is_asked_for(account_id: int) -> bool:

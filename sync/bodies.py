@@ -9,14 +9,14 @@ from django.conf import settings
 from django.utils import timezone
 
 from mailcache.segments import SEGMENT_TARGET_BYTES
-from mailcache.services.ingest_bodies import park_listing
+from mailcache.services.ingest_bodies import park_listings
 from mailcache.spool import spool_directory
 from sync import planner
 from sync.backoff import message_delay
 from sync.body_store import BodyStore
 from sync.collecting import ITEMS, BodyCollector, known_headers, others_than_meant
 from sync.dispenser import Batch, BatchDispenser
-from sync.errors import IncompleteAnswer, SliceOver
+from sync.errors import NothingDelivered, SliceOver
 from sync.numbering import reopen_mailbox
 from sync.planner import Waiting
 from sync.spool import FetchedBody
@@ -105,7 +105,7 @@ class BodyFetcher:
         for half in halves:
             delivered = bool(self._fetch(batch, half)) or delivered
         if not delivered:
-            raise IncompleteAnswer("the upstream delivers no message of this mailbox")
+            raise self._nothing(messages)
         for half in halves:
             self._fetch_rest(batch, self._missing(batch, half), delivered=True)
 
@@ -115,9 +115,15 @@ class BodyFetcher:
             delivered = bool(self._fetch(batch, [message])) or delivered
             refused += self._missing(batch, [message])
             if len(refused) > _REFUSED_IN_A_ROW and not delivered:
-                raise IncompleteAnswer("the upstream delivers no message of this mailbox")
+                raise self._nothing(refused)
         for message in refused:
-            self._park(message, self._reasons.get(message.remote_id, _NOT_DELIVERED))
+            self._park(message, self._reason(message))
+
+    def _nothing(self, messages: Sequence[Waiting]) -> NothingDelivered:
+        return NothingDelivered(messages, self._reason(messages[0]))
+
+    def _reason(self, message: Waiting) -> str:
+        return self._reasons.get(message.remote_id, _NOT_DELIVERED)
 
     def _is_about_messages(self, batch: Batch, messages: Sequence[Waiting], error: UpstreamError) -> bool:
         """Tell whether the others can be fetched all the same.
@@ -138,8 +144,8 @@ class BodyFetcher:
 
     def _park(self, message: Waiting, reason: str) -> None:
         delay = message_delay(message.attempts + 1, self._work.rng)
-        park_listing(
-            fence=self._work.fence, remote_id=message.remote_id, reason=reason, retry_at=timezone.now() + delay
+        park_listings(
+            fence=self._work.fence, remote_ids=[message.remote_id], reason=reason, retry_at=timezone.now() + delay
         )
         self._work.skipped.add(message.remote_id)
         self._work.counters.bodies_parked += 1

@@ -8,12 +8,14 @@ true before the first message was read: what arrives meanwhile is read the next 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 from django.db.models import Count
 from django.utils import timezone
 
 from mailcache.models import Mailbox, Remote
-from mailcache.services.overlay import settlements_of, spared_uids
+from mailcache.services.overlay import first_unknown_uid, settlements_of, spared_uids
 from mailcache.services.settlement import purge_settled
 from sync import tiers
 from sync.errors import RenumberedTooOften
@@ -97,18 +99,34 @@ class _Comparison:
         renumbered = self._others(state.uidvalidity) > 0
         members = Members(work, mailbox, state, renumbered=renumbered, settlements=self._settlements)
         scope = self._scope(plan)
+        reached = self._reached(state, scope)
+        leaves_out = self._leaves_out(state)
         members.settle(plan, selected, recent=RECENT_MESSAGES if scope is FlagScope.RECENT else 0)
         flags = FlagComparison(work, mailbox, settlements=self._settlements)
-        self._compare_flags(flags, plan, selected, members)
+        self._compare_flags(flags, plan, selected, members, reached)
         removal = Removal(work, mailbox, before, state)
         spared = spared_uids(account_id=mailbox.account_id, mailbox_id=mailbox.pk, settlements=self._settlements)
         gone = [uid for uid in members.gone if uid not in spared]
         held_back = removal.take(gone, held=sum(self._held.values()), complete=not members.trouble)
         finding = Finding(self._agreed_scope(plan, members.kept), flags.changed, held_back, members.trouble)
-        note_compared(fence=work.fence, before=before, state=state, compared_at=self._began, finding=finding)
-        if purge_settled(fence=work.fence, mailbox_id=mailbox.pk, settlements=self._settlements):
-            # Expunged and still there: shown again.
+        # What was left out is not as of any number: the last one at which all was here stays.
+        modseq = None if leaves_out or self._leaves_out(state) else reached.highestmodseq
+        numbers = replace(reached, highestmodseq=modseq)
+        note_compared(fence=work.fence, before=before, state=numbers, compared_at=self._began, finding=finding)
+        # Wanted again at once: the want of a change that was made after the cut counts as met by this comparison.
+        lags = reached != state and not (held_back or members.trouble)
+        # Expunged and still there: shown again.
+        if purge_settled(fence=work.fence, mailbox_id=mailbox.pk, settlements=self._settlements) or lags:
             want_mailboxes(account_id=mailbox.account_id, mailbox_ids=[mailbox.pk])
+
+    def _leaves_out(self, state: UpstreamState) -> bool:
+        """Tell whether messages are not taken over because they may be ours, sent by a replay that has yet to find out.
+
+        Nor is what is changed of them.
+        """
+        mailbox = self._mailbox
+        uid = first_unknown_uid(account_id=mailbox.account_id, mailbox_id=mailbox.pk, uidvalidity=state.uidvalidity)
+        return uid is not None
 
     def _known(self, uidvalidity: int | None) -> Known:
         before = self._before
@@ -154,7 +172,20 @@ class _Comparison:
             stirred=before.wanted_at is not None or plan.membership is not Membership.SAME,
         )
 
-    def _compare_flags(self, flags: FlagComparison, plan: Plan, selected: SelectedMailbox, members: Members) -> None:
+    def _reached(self, state: UpstreamState, scope: FlagScope) -> UpstreamState:
+        """Return the numbers that are true of all that is here after the comparison.
+
+        Where the reading of all flags goes on after a cut, the flags above the cut are as old as its beginning. Without
+        a HIGHESTMODSEQ of then, nothing tells what changed of them since.
+        """
+        before = self._before
+        if scope is not FlagScope.ALL or before.flags_below is None:
+            return state
+        return replace(state, highestmodseq=before.flags_modseq)
+
+    def _compare_flags(
+        self, flags: FlagComparison, plan: Plan, selected: SelectedMailbox, members: Members, reached: UpstreamState
+    ) -> None:
         """Take over changed flags of messages that were here before."""
         kept, scope = members.kept, self._scope(plan)
         if plan.flags is FlagSource.TOLD:
@@ -167,7 +198,8 @@ class _Comparison:
             flags.read(kept[-RECENT_MESSAGES:])
         elif scope is FlagScope.ALL:
             below = self._before.flags_below
-            flags.read([uid for uid in kept if below is None or uid < below], on_read=self._note_flags_below)
+            on_read = partial(self._note_flags_below, reached.highestmodseq)
+            flags.read([uid for uid in kept if below is None or uid < below], on_read=on_read)
 
     def _agreed_scope(self, plan: Plan, kept: Sequence[int]) -> FlagScope:
         """Return whose flags agree with the upstream's after they were compared."""
@@ -175,6 +207,6 @@ class _Comparison:
         is_all = plan.flags is not FlagSource.POLLED or (scope is FlagScope.RECENT and len(kept) <= RECENT_MESSAGES)
         return FlagScope.ALL if is_all else scope
 
-    def _note_flags_below(self, uid: int) -> None:
-        note_flags_below(fence=self._work.fence, before=self._before, uid=uid)
+    def _note_flags_below(self, modseq: int | None, uid: int) -> None:
+        note_flags_below(fence=self._work.fence, before=self._before, uid=uid, modseq=modseq)
         self._work.pause_point()

@@ -136,6 +136,10 @@ class BatchDispenser:
             sizes = rows.values_list("remote_id", "size")[: planner.CHUNK_MESSAGES + len(busy)]
             return sum(size for remote_id, size in sizes if remote_id not in busy) > octets
 
+    def permitted(self, rows: ListingQuerySet) -> ListingQuerySet:
+        """Return those of ``rows`` that may be fetched, after what this slice has fetched."""
+        return self._rights.permitted(rows, spent=self.spent)
+
     def is_anything_withheld(self) -> bool:
         """Tell whether bodies stay upstream because no more octets may be fetched."""
         octets = self._rights.octets
@@ -192,8 +196,7 @@ class BatchDispenser:
         return Batch(mailbox, numberings.pop(), messages) if messages else None
 
     def _permitted(self) -> ListingQuerySet:
-        rows = Listing.objects.fetchable(self._account_id, timezone.now()).left_to_sync()
-        return self._rights.permitted(rows, spent=self.spent)
+        return self.permitted(Listing.objects.fetchable(self._account_id, timezone.now()).left_to_sync())
 
     def _within_budget(self, limit: int) -> int:
         octets = self._rights.octets

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from sync.planner import Waiting
 from sync.upstream.errors import Severity, UpstreamError
 
 
@@ -9,6 +12,14 @@ class IncompleteAnswer(UpstreamError):
     """The upstream left out what must be there; nothing may be concluded from it, least of all that mail is gone."""
 
     severity = Severity.MAILBOX
+
+
+class NothingDelivered(IncompleteAnswer):
+    """Of several messages of a mailbox whose bytes were asked for, each for itself or in groups, none came."""
+
+    def __init__(self, messages: Sequence[Waiting], reason: str) -> None:
+        super().__init__(f"the upstream delivers none of {len(messages)} messages of this mailbox: {reason}")
+        self.messages = messages
 
 
 class RenumberedTooOften(UpstreamError):

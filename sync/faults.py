@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 import threading
+from datetime import timedelta
 
 from django.utils import timezone
 
 from mailcache.models import Mailbox
+from mailcache.services.ingest_bodies import park_listings
 from sync.backoff import mailbox_delay
+from sync.errors import NothingDelivered
 from sync.lanes import Lane
 from sync.models import Checkpoint
 from sync.services.checkpoints import note_failed
-from sync.upstream.errors import CommandRefused, Severity, TimedOut, UpstreamError, suggested_pause
+from sync.upstream.errors import LIMIT_CODES, CommandRefused, Severity, TimedOut, UpstreamError, suggested_pause
 from sync.work import SUSPECT_AFTER, SliceWork
 
 logger = logging.getLogger(__name__)
 
-_LIMITS = frozenset({"LIMIT", "THROTTLED"})
+# Messages of which none came may be bad ones, or the upstream is: then they should not wait for long after it recovers.
+_ASIDE_AT_MOST = timedelta(hours=1)
 # So often in one slice a connection that broke is replaced.
 _REPLACED = 3
 
@@ -87,6 +91,11 @@ class FaultHandler:
         return isinstance(error, TimedOut) and self._work.lane is Lane.FAST
 
     def _leave_alone(self, mailbox: Mailbox, error: UpstreamError) -> None:
+        self._faults.mailboxes.add(mailbox.pk)
+        if isinstance(error, NothingDelivered):
+            # What else is in the mailbox, and comes into it, does not wait for these.
+            self._put_aside(error)
+            return
         failures = Checkpoint.objects.filter(mailbox_id=mailbox.pk).values_list("failures", flat=True).first() or 0
         note_failed(
             fence=self._work.fence,
@@ -94,7 +103,18 @@ class FaultHandler:
             reason=str(error),
             retry_at=timezone.now() + mailbox_delay(failures + 1, self._work.rng),
         )
-        self._faults.mailboxes.add(mailbox.pk)
+
+    def _put_aside(self, error: NothingDelivered) -> None:
+        attempts = min(message.attempts for message in error.messages)
+        park_listings(
+            fence=self._work.fence,
+            remote_ids=[message.remote_id for message in error.messages],
+            reason=str(error),
+            retry_at=timezone.now() + min(mailbox_delay(attempts + 1, self._work.rng), _ASIDE_AT_MOST),
+        )
+        self._work.counters.bodies_parked += len(error.messages)
+        # The mailbox had been compared: the account is in step but for these.
+        self._faults.succeeded = True
 
 
 def describe(error: Exception) -> str:
@@ -106,5 +126,5 @@ def describe(error: Exception) -> str:
 
 def _asks_for_a_pause(error: UpstreamError) -> bool:
     """Tell whether the upstream wants to be left alone, by a limit or with a time (quirks 12 and 26)."""
-    has_code = isinstance(error, CommandRefused) and error.code in _LIMITS
+    has_code = isinstance(error, CommandRefused) and error.code in LIMIT_CODES
     return has_code or suggested_pause(str(error)) is not None

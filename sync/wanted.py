@@ -99,7 +99,7 @@ class WantedBodies:
             # What came before a fault is whole, and kept.
             stored = await self._keep(client, batch, collector, await headers)
         if stored is None:
-            trouble = _RENUMBERED
+            trouble = trouble or _RENUMBERED
         left = [message for message in messages if message.remote_id not in (stored or ())]
         if trouble:
             await self._set_aside(left, trouble, blame=False)
@@ -110,8 +110,9 @@ class WantedBodies:
         self, client: AsyncClient, batch: WantedBatch, collector: BodyCollector, headers: Mapping[int, bytes]
     ) -> set[int] | None:
         """Store what came; returns its remotes, or None when it is not from the mailbox that was meant."""
+        # Where EXAMINE was refused a server answers FETCH all the same, from the mailbox that it left open.
         selected = client.selected
-        if selected is not None and selected.uidvalidity not in (None, batch.uidvalidity):
+        if not _is_open(client, batch) or (selected and selected.uidvalidity not in (None, batch.uidvalidity)):
             collector.discard()
             return None
         return await self._database.call(_store, self._fence, batch, collector, headers)

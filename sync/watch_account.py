@@ -14,7 +14,7 @@ from sync.errors import NoConnectionFree
 from sync.scheduling import replay_what_waits
 from sync.services.watch_reads import load_plan
 from sync.signals import Signal
-from sync.upstream.errors import AuthFailed, UpstreamError
+from sync.upstream.errors import AuthFailed, UpstreamError, suggested_pause
 from sync.wanted import WantedBodies
 from sync.watch_connections import MayNotConnect
 from sync.watch_context import WatchContext
@@ -27,6 +27,8 @@ _SETTLED_SECONDS = 300.0
 HOPELESS_SECONDS = 3600.0
 # Somebody waits for bytes: the pause after a failure is cut short, but logins stay this far apart.
 _LOGINS_APART_SECONDS = 5.0
+# A fault of ours does not go away because somebody waits.
+_OWN_FAULT_SECONDS = 60.0
 
 
 class AccountWatch:
@@ -62,16 +64,20 @@ class AccountWatch:
         failures = 0
         while True:
             began = self._context.clock()
-            pause = 0.0
+            pause = asked_for = 0.0
+            least = _LOGINS_APART_SECONDS
             try:
                 await self._connected(after_failure=failures > 0)
             except AuthFailed as error:
                 logger.warning("account %s: %s", self.account_id, error)
-                # The sync notes it in the account, which ends the watching until the credentials change.
+                # The sync notes it in the account, which ends the watching until the credentials change. Where it is
+                # not refused itself, tasks answer who waits for bodies until this is tried again.
                 self._context.requests.speak(self.account_id)
+                self._context.cannot_watch(self.account_id)
                 pause = HOPELESS_SECONDS
             except SealBroken as error:
                 logger.warning("account %s is not watched: %s", self.account_id, error)
+                self._context.cannot_watch(self.account_id)
                 pause = HOPELESS_SECONDS
             except NoConnectionFree as error:
                 logger.info("account %s is not watched now: %s", self.account_id, error)
@@ -84,10 +90,16 @@ class AccountWatch:
                 pause = HOPELESS_SECONDS
             except (UpstreamError, DatabaseError) as error:
                 logger.info("account %s: the watching connection ended: %s", self.account_id, error)
+                asked_for = suggested_pause(str(error)) or 0.0
+            except Exception:
+                # Else the watcher begins anew with the next look at the accounts, as if this had not happened.
+                logger.exception("account %s: the watching failed", self.account_id)
+                least = _OWN_FAULT_SECONDS
             if pause:
                 await asyncio.sleep(pause)
             failures = 1 if self._context.clock() - began > _SETTLED_SECONDS else failures + 1
-            await self._rest(account_delay(failures, self._context.rng).total_seconds())
+            delay = account_delay(failures, self._context.rng).total_seconds()
+            await self._rest(max(delay, asked_for), least=max(least, asked_for))
 
     async def _connected(self, *, after_failure: bool) -> None:
         plan = await self._context.database.call(load_plan, self.account_id)
@@ -107,8 +119,8 @@ class AccountWatch:
                 self._main = None
                 await main.close()
 
-    async def _rest(self, seconds: float) -> None:
-        """Pause after a failure; not for long while somebody waits."""
-        least = min(_LOGINS_APART_SECONDS, seconds)
+    async def _rest(self, seconds: float, *, least: float) -> None:
+        """Pause after a failure; not for longer than ``least`` while somebody waits."""
+        least = min(least, seconds)
         await asyncio.sleep(least)
         await self._is_waited_for.wait(seconds - least)

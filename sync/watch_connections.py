@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from django.utils import timezone
 
-from mailcache.models import OAUTH_METHODS
+from mailcache.models import OAUTH_METHODS, Account
 from mailcache.services.oauth_grants import forget_access_token
 from sync.database_calls import DatabaseCalls
 from sync.errors import NoConnectionFree
@@ -53,14 +53,25 @@ class OpenConnection:
 
 
 class WatchConnections:
-    """Opens connections for all accounts of one process. ``holder`` names the process among the slots."""
+    """Opens connections for all accounts of one process. ``holder`` names the process among the slots.
+
+    Who logs in with a password does not wait for the threads of ``tokens``, which wait for authorization servers.
+    """
 
     def __init__(
-        self, holder: str, *, database: DatabaseCalls, slow: DatabaseCalls, pace: LoginPace, deadlines: Deadlines
+        self,
+        holder: str,
+        *,
+        database: DatabaseCalls,
+        slow: DatabaseCalls,
+        tokens: DatabaseCalls | None = None,
+        pace: LoginPace,
+        deadlines: Deadlines,
     ) -> None:
         self._holder = holder
         self._database = database
         self._slow = slow
+        self._tokens = tokens or slow
         self._pace = pace
         self._deadlines = deadlines
         self._clients: dict[int, AsyncClient | None] = {}
@@ -72,8 +83,8 @@ class WatchConnections:
     ) -> AsyncIterator[OpenConnection]:
         """Yield a connection that is logged in; raises ``UpstreamError``, ``NoConnectionFree``, ``MayNotConnect``."""
         await self._pace.turn(host)
-        # An access token may have to be asked for: not in the thread that all accounts wait for.
-        found = await self._slow.call(load_door, account_id)
+        takes_tokens = await self._slow.call(_takes_tokens, account_id)
+        found = await (self._tokens if takes_tokens else self._slow).call(load_door, account_id)
         if found is None:
             raise MayNotConnect
         door, credentials = found
@@ -136,9 +147,9 @@ class WatchConnections:
             return await self._connect(door, credentials, slot)
         except AuthFailed:
             is_token = credentials.method in OAUTH_METHODS
-            if not is_token or not await self._slow.call(forget_access_token, account_id=door.account_id):
+            if not is_token or not await self._tokens.call(forget_access_token, account_id=door.account_id):
                 raise
-        found = await self._slow.call(load_door, door.account_id)
+        found = await self._tokens.call(load_door, door.account_id)
         if found is None:
             raise MayNotConnect
         return await self._connect(*found, slot)
@@ -166,6 +177,10 @@ class WatchConnections:
             await self._database.call(
                 note_upstream, account_id=door.account_id, refused=client.refused, said=client.said
             )
+
+
+def _takes_tokens(account_id: int) -> bool:
+    return Account.objects.filter(pk=account_id, auth_method__in=OAUTH_METHODS).exists()
 
 
 def _give_way(slot: Slot, reason: str) -> None:

@@ -23,7 +23,7 @@ class WatchContext:
     requests: SyncRequests
     rng: Random
     cannot_watch: Callable[[int], None]
-    """Called with an account that has no connection left to be watched over."""
+    """Called with an account that cannot be watched now: its lease is given back, and not taken again for a while."""
     clock: Callable[[], float] = time.monotonic
     listening: set[tuple[int, bytes]] = field(default_factory=set)
     """Account and mailbox of each connection that listens now."""

@@ -36,12 +36,14 @@ logger = logging.getLogger(__name__)
 
 _RELOAD_SECONDS = 5.0
 _SLOW_CALLS = 4
+# Logins that may ask an authorization server first: nobody else is to wait for it.
+_TOKEN_CALLS = 4
 # Behind the wake-ups; the index that it reads is empty while nobody waits.
 _WANTS_SECONDS = 1.0
 _CLOCK_SECONDS = 5.0
 # More than any event loop is held up, less than it takes a router to forget a connection.
 _CLOCK_JUMP_SECONDS = 20.0
-# An account that has no connection left for being watched.
+# An account that cannot be watched now: no connection is left for that, or its login was refused.
 _ASIDE_SECONDS = 300.0
 
 
@@ -69,12 +71,14 @@ class Watcher:
         self._wall_clock = wall_clock
         self._database = DatabaseCalls()
         self._slow = DatabaseCalls(_SLOW_CALLS)
+        self._tokens = DatabaseCalls(_TOKEN_CALLS)
         self._leases = WatchLeases(self.holder)
         self._requests = SyncRequests(self._database)
         self._connections = WatchConnections(
             self.holder,
             database=self._database,
             slow=self._slow,
+            tokens=self._tokens,
             pace=LoginPace(logins_per_second),
             deadlines=deadlines or Deadlines(),
         )
@@ -125,6 +129,7 @@ class Watcher:
             await self._leave()
             self._database.close()
             self._slow.close()
+            self._tokens.close()
 
     async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -101,12 +101,19 @@ class ListingQuerySet(models.QuerySet["Listing"]):
     """Named reads of the work list."""
 
     def fetchable(self, account_id: int, now: datetime) -> ListingQuerySet:
-        """Messages whose bytes are still upstream only, without those set aside until later than ``now``.
+        """Messages whose bytes are still upstream only, without those set aside until later than ``now``."""
+        return self.upstream(account_id).exclude(retry_at__gt=now)
 
-        Nor those of an earlier UIDVALIDITY: under the present one their UIDs are other messages'.
+    def put_off(self, account_id: int, *, since: datetime) -> ListingQuerySet:
+        """Messages whose bytes are still upstream only, set aside until later than ``since``."""
+        return self.upstream(account_id).filter(retry_at__gt=since)
+
+    def upstream(self, account_id: int) -> ListingQuerySet:
+        """Messages whose bytes are still upstream only.
+
+        Not those of an earlier UIDVALIDITY: under the present one their UIDs are other messages'.
         """
-        present = self.filter(account_id=account_id, remote__uidvalidity=models.F("mailbox__upstream_uidvalidity"))
-        return present.exclude(retry_at__gt=now)
+        return self.filter(account_id=account_id, remote__uidvalidity=models.F("mailbox__upstream_uidvalidity"))
 
     def parked(self, account_id: int) -> ListingQuerySet:
         """Messages of an account that were set aside because their bytes could not be fetched."""

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from mailcache.journal import CounterDelta, LockedMailbox, write_change
+from mailcache.models import TRANSFERS, MutationState
 from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.rows import execute, fetch_all
 from mailcache.wire.number_set import NumberSet
@@ -38,6 +39,36 @@ _LINK = """
     FROM unnest(%(messages)s::bigint[], %(contents)s::bigint[], %(uids)s::bigint[], %(sizes)s::bigint[])
          AS input (id, content_id, uid, size)
     WHERE message.id = input.id AND message.account_id = %(account)s
+"""
+
+# What is queued about a message goes by its bytes, should it be gone from where it is.
+_NAME_BYTES = """
+    WITH input AS (
+        SELECT * FROM unnest(%(messages)s::bigint[], %(remotes)s::bigint[], %(contents)s::bigint[])
+            AS row (message_id, remote_id, content_id)
+    )
+    UPDATE mailcache_mutation AS mutation SET content_id = transfer.content_id
+    FROM (
+        SELECT found.id, input.content_id
+        FROM input CROSS JOIN LATERAL (
+            SELECT id, kind, state, content_id FROM mailcache_mutation WHERE message_id = input.message_id
+            UNION ALL
+            SELECT id, kind, state, content_id FROM mailcache_mutation
+            WHERE remote_id = input.remote_id AND message_id IS NULL
+        ) AS found
+        WHERE found.kind = ANY(%(transfers)s) AND found.state <> %(settled)s AND found.content_id IS NULL
+    ) AS transfer
+    WHERE mutation.id = transfer.id AND mutation.account_id = %(account)s
+"""
+
+# A copy that is yet to be made pointed at its source for its bytes.
+_PART_FROM_SOURCE = """
+    UPDATE mailcache_message AS message SET remote_id = NULL
+    WHERE message.account_id = %(account)s AND message.id = ANY(%(messages)s) AND EXISTS (
+        SELECT 1 FROM mailcache_mutation AS creator
+        WHERE creator.message_id = message.id AND creator.target_id = message.mailbox_id
+          AND creator.kind = ANY(%(transfers)s) AND creator.state <> %(settled)s
+    )
 """
 
 # What the message is known by, kept with its bytes for when it turns up elsewhere. New bytes came with it already.
@@ -93,8 +124,22 @@ def _link_all(account_id: int, bodies: Mapping[int, Body], locks: Locks) -> Link
     resized = 0
     for shown_in, group in groupby(waiting, key=lambda row: row.mailbox_id):
         resized += _link(locks[shown_in], list(group), bodies)
+    _name_bytes(account_id, waiting, bodies)
     _remember(account_id, [row for row in waiting if row.content_id is not None or not bodies[row.remote_id].is_origin])
     return Linked(len({row.remote_id for row in waiting}), resized)
+
+
+def _name_bytes(account_id: int, rows: Sequence[_Waiting], bodies: Mapping[int, Body]) -> None:
+    parameters = {
+        "account": account_id,
+        "messages": [row.message_id for row in rows],
+        "remotes": [row.remote_id for row in rows],
+        "contents": [bodies[row.remote_id].content_id for row in rows],
+        "transfers": [kind.value for kind in TRANSFERS],
+        "settled": MutationState.SETTLED.value,
+    }
+    if rows and execute(_NAME_BYTES, parameters):
+        execute(_PART_FROM_SOURCE, parameters)
 
 
 def _remember(account_id: int, rows: Sequence[_Waiting]) -> None:

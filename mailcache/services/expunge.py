@@ -50,7 +50,7 @@ def expunge_messages(*, user_id: int, mailbox_id: int, uids: NumberSet = _EVERYT
 
 def _expunge(mailbox_id: int, uids: NumberSet, locks: Locks) -> NumberSet:
     locked = locks[mailbox_id]
-    gone = [message for message in select_messages(locked, uids) if message.flags.system & SystemFlag.DELETED]
+    gone = select_messages(locked, uids, flags=SystemFlag.DELETED)
     return remove_selected(locks, locked, gone) if gone else NumberSet()
 
 

@@ -103,9 +103,9 @@ def put_off_bodies(*, fence: Fence, mailbox_id: int, uidvalidity: int, uids: Col
 
 
 @transaction.atomic
-def park_listing(*, fence: Fence, remote_id: int, reason: str, retry_at: datetime) -> None:
-    """Put one message aside until ``retry_at``, with the reason why its bytes could not be fetched."""
+def park_listings(*, fence: Fence, remote_ids: Collection[int], reason: str, retry_at: datetime) -> None:
+    """Put messages aside until ``retry_at``, with the reason why their bytes could not be fetched."""
     leases.check(fence)
-    Listing.objects.filter(account_id=fence.account_id, remote_id=remote_id).update(
+    Listing.objects.filter(account_id=fence.account_id, remote_id__in=remote_ids).update(
         parked_reason=reason, retry_at=retry_at, attempts=F("attempts") + 1
     )

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from mailcache.flags import FlagSet
 from mailcache.journal import LockedMailbox, write_change
-from mailcache.models import BodyPolicy
+from mailcache.models import BodyPolicy, MutationKind, MutationState
 from mailcache.services import leases
 from mailcache.services.leases import Fence
 from mailcache.services.mailbox_locks import Locks, with_locks
@@ -34,6 +34,12 @@ _SHOWN_IN = """
     SELECT DISTINCT mailbox_id FROM mailcache_message WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)
 """
 
+# What was moved out of a mailbox that went with its messages, or cannot be named any more, was meant to be kept.
+_MOVED_OUT = """
+    UPDATE mailcache_mutation SET kind = %(copy)s
+    WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s) AND kind = %(move)s AND state <> %(settled)s
+"""
+
 _MESSAGES = """
     DELETE FROM mailcache_message WHERE account_id = %(account)s AND remote_id = ANY(%(remotes)s)
     RETURNING mailbox_id, id, uid, flags, size, content_id
@@ -53,6 +59,13 @@ _REST = """
     )
     DELETE FROM mailcache_remote WHERE account_id = %(account)s AND id = ANY(%(remotes)s)
 """
+
+
+_CONSTANTS = {
+    "copy": MutationKind.COPY.value,
+    "move": MutationKind.MOVE.value,
+    "settled": MutationState.SETTLED.value,
+}
 
 
 class _Gone(NamedTuple):
@@ -80,19 +93,19 @@ def remove_other_uidvalidities(*, fence: Fence, mailbox_id: int, uidvalidity: in
     """
     leases.check(fence)
     where = {"mailbox": mailbox_id, "uidvalidity": uidvalidity, "limit": limit, "all_bodies": BodyPolicy.ALL.value}
-    return _remove(mailbox_id, LEFTOVERS, where)
+    return _remove(mailbox_id, LEFTOVERS, where, keeps_moved=True)
 
 
 def remove_own_messages(*, mailbox_id: int, limit: int) -> int:
     """Remove at most ``limit`` messages that have their Remote in this mailbox, in the caller's transaction."""
-    return _remove(mailbox_id, _OWN, {"mailbox": mailbox_id, "limit": limit})
+    return _remove(mailbox_id, _OWN, {"mailbox": mailbox_id, "limit": limit}, keeps_moved=True)
 
 
-def _remove(mailbox_id: int, which: str, parameters: dict[str, Any]) -> int:
-    return with_locks([mailbox_id], partial(_remove_remotes, mailbox_id, which, parameters))
+def _remove(mailbox_id: int, which: str, parameters: dict[str, Any], *, keeps_moved: bool = False) -> int:
+    return with_locks([mailbox_id], partial(_remove_remotes, mailbox_id, which, parameters, keeps_moved=keeps_moved))
 
 
-def _remove_remotes(mailbox_id: int, which: str, parameters: dict[str, Any], locks: Locks) -> int:
+def _remove_remotes(mailbox_id: int, which: str, parameters: dict[str, Any], locks: Locks, *, keeps_moved: bool) -> int:
     """Remove Remotes with their messages, in all mailboxes that show these."""
     account_id = locks[mailbox_id].account_id
     remotes = [remote for remote, *_ in fetch_all(which, {**parameters, "account": account_id})]
@@ -100,6 +113,8 @@ def _remove_remotes(mailbox_id: int, which: str, parameters: dict[str, Any], loc
         return 0
     where = {"account": account_id, "remotes": remotes}
     locks.require([shown_in for (shown_in,) in fetch_all(_SHOWN_IN, where)])
+    if keeps_moved:
+        execute(_MOVED_OUT, {**where, **_CONSTANTS})
     followed = let_go_of(account_id=account_id, remote_ids=remotes)
     locks.require(followed.values())
     gone = [_Gone(*row) for row in fetch_all(_MESSAGES, where)]

@@ -119,7 +119,8 @@ def ingest_mailbox_list(
     of names has settled after ``settlements`` was read, before the LIST.
     """
     leases.check(fence)
-    account = Account.objects.select_for_update().get(pk=fence.account_id)
+    # As everybody locks it: rows that refer to the account can be written meanwhile, whose writers hold mailboxes.
+    account = Account.objects.select_for_update(no_key=True).get(pk=fence.account_id)
     if settlements is not None and is_list_stale(account_id=account.pk, settlements=settlements):
         raise StaleList("a mailbox was created, deleted or renamed upstream while the list was being read")
     entries = {entry.upstream_name: entry for entry in listed}
@@ -148,7 +149,7 @@ def _match(
 ) -> tuple[dict[bytes, Mailbox], list[Mailbox]]:
     """Return the mailboxes that are listed, by the upstream's present name, and those that are not."""
     # All are locked, those that are only here as well: what goes may take messages of theirs along.
-    rows = list(Mailbox.objects.filter(account=account).select_for_update().order_by("pk"))
+    rows = list(Mailbox.objects.filter(account=account).select_for_update(no_key=True).order_by("pk"))
     mirrored = [row for row in rows if row.upstream_name is not None and row.deleted_at is None]
     found: dict[bytes, Mailbox] = {}
     missing = []

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from mailcache.flags import FlagDelta, FlagSet
+from mailcache.flags import FlagDelta, FlagSet, SystemFlag
 from mailcache.merge import Change, Event, ended_by, merged_flags
 from mailcache.models import CREATORS, LABEL_KINDS, MAILBOX_KINDS, Account, MutationKind, MutationState
 from mailcache.services.mailbox_locks import Locks, with_locks
@@ -32,10 +32,12 @@ _NAMES_SETTLED = """
                      AND settlement > %(settlements)s)
 """
 
-# A change of flags goes where its message went: to the one message that has the same bytes.
+# A change of flags goes where its message went: to the one message that has the same bytes. That may be one that was
+# there before, so a mark for deletion does not go along: it would be expunged where nobody wants that.
 _FOLLOW = """
     UPDATE mailcache_mutation AS mutation
-    SET message_id = twin.id, remote_id = twin.remote_id, mailbox_id = twin.mailbox_id
+    SET message_id = twin.id, remote_id = twin.remote_id, mailbox_id = twin.mailbox_id,
+        add_flags = mutation.add_flags & ~%(deleted)s::smallint
     FROM mailcache_message AS gone, LATERAL (
         SELECT min(other.id) AS id, min(other.remote_id) AS remote_id, min(other.mailbox_id) AS mailbox_id
         FROM mailcache_message AS other
@@ -45,6 +47,8 @@ _FOLLOW = """
     ) AS twin
     WHERE mutation.account_id = %(account)s AND mutation.kind = %(store)s AND mutation.state <> %(settled)s
       AND mutation.message_id = gone.id AND gone.account_id = %(account)s AND gone.remote_id = ANY(%(remotes)s)
+      AND (mutation.add_flags & ~%(deleted)s::smallint <> 0 OR mutation.remove_flags <> 0
+           OR mutation.add_keywords <> '{}' OR mutation.remove_keywords <> '{}')
     RETURNING twin.id, twin.mailbox_id
 """
 _SHOWN = """
@@ -77,6 +81,7 @@ _WITHOUT_SOURCE = """
 """
 
 _CONSTANTS: dict[str, Any] = {
+    "deleted": int(SystemFlag.DELETED),
     "sent": MutationState.SENT.value,
     "settled": MutationState.SETTLED.value,
     "store": MutationKind.STORE.value,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
-from mailcache.flags import FlagSet
+from mailcache.flags import FlagSet, SystemFlag
 from mailcache.journal import LockedMailbox
 from mailcache.models import CREATORS, MutationKind, MutationState
 from mailcache.services.rows import fetch_all
@@ -23,9 +23,11 @@ _READ = """
     JOIN unnest(%(first)s::bigint[], %(last)s::bigint[]) AS range (first, last)
       ON message.uid BETWEEN range.first AND range.last
     WHERE message.account_id = %(account)s AND message.mailbox_id = %(mailbox)s
+      AND message.flags & %(flags)s::smallint = %(flags)s
     ORDER BY message.uid
 """
 # A message that got a label is made by what its label waits for.
+_NO_FLAG = SystemFlag(0)
 _CREATORS = [kind.value for kind in (*CREATORS, MutationKind.LABEL)]
 
 
@@ -65,13 +67,17 @@ def identity_of(size: int, internal_date: datetime) -> dict[str, object]:
     return {"size": size, "internal_date": internal_date.isoformat()}
 
 
-def select_messages(locked: LockedMailbox, uids: NumberSet) -> list[SelectedMessage]:
-    """Return the messages with these UIDs, ascending; UIDs that do not exist are left out (RFC 3501 6.4.8)."""
+def select_messages(locked: LockedMailbox, uids: NumberSet, *, flags: SystemFlag = _NO_FLAG) -> list[SelectedMessage]:
+    """Return the messages with these UIDs, ascending; UIDs that do not exist are left out (RFC 3501 6.4.8).
+
+    With ``flags``, only those that have all of these.
+    """
     parameters = {
         "account": locked.account_id,
         "mailbox": locked.id,
         "first": [first for first, _ in uids.ranges],
         "last": [last for _, last in uids.ranges],
+        "flags": int(flags),
         "creators": _CREATORS,
         "label": MutationKind.LABEL.value,
         "settled": MutationState.SETTLED.value,

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from mailcache.flags import FlagDelta, FlagSet
 from mailcache.journal import LockedMailbox
-from mailcache.models import CREATORS, MutationKind, MutationState
+from mailcache.models import CREATORS, TRANSFERS, MutationKind, MutationState
 from mailcache.services.copy_flags import hand_on_agreed, note_agreed, show_copied_flags
 from mailcache.services.give_way import GivingWay
 from mailcache.services.leases import Fence
@@ -25,10 +25,13 @@ from mailcache.services.rows import execute, fetch_all, keyword_column
 from mailcache.services.settlement import begin_settlement
 from mailcache.services.twins import join_twins
 
+# Of a source that is gone, what was agreed of it when it was copied.
 _READ = """
     SELECT mutation.id, mutation.kind, mutation.mailbox_id, mutation.message_id, mutation.remote_id,
            coalesce((mutation.noted ->> 'uidnext')::bigint, 0), mutation.add_flags, mutation.add_keywords,
-           source.flags, source.keywords, coalesce(source.upstream_id, '')
+           coalesce(source.flags, (mutation.arguments -> 'agreed')::smallint),
+           coalesce(source.keywords, ARRAY(SELECT jsonb_array_elements_text(mutation.arguments -> 'agreed_keywords'))),
+           coalesce(source.upstream_id, '')
     FROM mailcache_mutation AS mutation LEFT JOIN mailcache_remote AS source ON source.id = mutation.remote_id
     WHERE mutation.account_id = %(account)s AND mutation.id = ANY(%(ids)s) AND mutation.target_id = %(mailbox)s
       AND mutation.state <> %(settled)s AND mutation.kind = ANY(%(creators)s)
@@ -52,9 +55,20 @@ _ADD_REMOTES = """
          AS row (uid, upstream_id, flags, keywords)
     RETURNING uid, id
 """
+# What was copied or moved on before its bytes came has them where the first copy is.
 _SETTLE = """
-    WITH input AS (
+    WITH RECURSIVE input AS (
         SELECT * FROM unnest(%(ids)s::bigint[], %(remotes)s::bigint[]) AS row (id, remote_id)
+    ), onwards AS (
+        SELECT id, NULL::bigint AS message_id, remote_id FROM input
+        UNION ALL
+        SELECT later.id, later.message_id, onwards.remote_id
+        FROM onwards JOIN mailcache_mutation AS later ON later.depends_on_id = onwards.id
+        WHERE later.account_id = %(account)s AND later.kind = ANY(%(transfers)s)
+    ), without_bytes AS (
+        UPDATE mailcache_message AS message SET remote_id = onwards.remote_id
+        FROM onwards
+        WHERE message.id = onwards.message_id AND message.account_id = %(account)s AND message.content_id IS NULL
     ), message AS (
         UPDATE mailcache_message AS message SET remote_id = input.remote_id
         FROM input JOIN mailcache_mutation AS mutation ON mutation.id = input.id
@@ -101,6 +115,21 @@ _FOLLOW = """
     FROM unnest(%(sources)s::bigint[], %(remotes)s::bigint[]) AS input (source_id, remote_id)
     WHERE mutation.account_id = %(account)s AND mutation.remote_id = input.source_id AND mutation.kind = %(store)s
       AND mutation.state <> %(settled)s
+"""
+# Without what clients have changed since then, which is queued already.
+_RESTATED = """
+    SELECT given.message_id, given.remote_id, given.add_flags, given.add_keywords,
+           coalesce(bit_or(store.add_flags | store.remove_flags), 0),
+           ARRAY(SELECT unnest(later.add_keywords || later.remove_keywords) FROM mailcache_mutation AS later
+                 WHERE later.account_id = %(account)s AND later.remote_id = given.remote_id
+                   AND later.kind = %(store)s AND later.state <> %(settled)s)
+    FROM mailcache_mutation AS given
+    LEFT JOIN mailcache_mutation AS store
+         ON store.account_id = %(account)s AND store.remote_id = given.remote_id
+        AND store.kind = %(store)s AND store.state <> %(settled)s
+    WHERE given.account_id = %(account)s AND given.id = ANY(%(ids)s)
+    GROUP BY given.id
+    ORDER BY given.id
 """
 _CREATORS = [kind.value for kind in CREATORS]
 _SETTLED = MutationState.SETTLED.value
@@ -259,6 +288,7 @@ def _settle(locked: LockedMailbox, settlement: int, places: Sequence[_Place]) ->
         "settled": _SETTLED,
         "settlement": settlement,
         "label": MutationKind.LABEL.value,
+        "transfers": [kind.value for kind in TRANSFERS],
     }
     execute(_SETTLE, parameters)
     execute(_LIST, parameters)
@@ -283,14 +313,10 @@ def _leave(locked: LockedMailbox, settlement: int, moved: Sequence[_Place], *, s
 
 def _restate(locked: LockedMailbox, places: Sequence[_Place]) -> None:
     ids = [place.creator.id for place in places if place.creator.kind == MutationKind.APPEND]
-    rows = fetch_all(
-        "SELECT id, message_id, remote_id, add_flags, add_keywords FROM mailcache_mutation"
-        " WHERE account_id = %(account)s AND id = ANY(%(ids)s) ORDER BY id",
-        {"account": locked.account_id, "ids": ids},
-    )
-    deltas = [
-        NewMutation(message_id, remote_id, delta=FlagDelta(add=FlagSet.of(add, keywords)))
-        for _, message_id, remote_id, add, keywords in rows
-        if add or keywords
-    ]
+    parameters = {"account": locked.account_id, "ids": ids, "store": MutationKind.STORE.value, "settled": _SETTLED}
+    deltas = []
+    for message_id, remote_id, flags, keywords, touched, touched_keywords in fetch_all(_RESTATED, parameters):
+        given = FlagSet.of(flags, keywords).without(FlagSet.of(touched, touched_keywords))
+        if given:
+            deltas.append(NewMutation(message_id, remote_id, delta=FlagDelta(add=given)))
     queue_mutations(account_id=locked.account_id, kind=MutationKind.STORE, mailbox_id=locked.id, rows=deltas)

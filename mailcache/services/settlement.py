@@ -44,6 +44,10 @@ _NOTE_ACCEPTED = """
     UPDATE mailcache_mutation SET noted = noted || '{"accepted": true}'
     WHERE account_id = %(account)s AND id = ANY(%(ids)s) AND state = %(sent)s
 """
+_NOTE_SEARCHED = """
+    UPDATE mailcache_mutation SET noted = noted || jsonb_build_object('uidnext', %(uidnext)s::bigint)
+    WHERE account_id = %(account)s AND id = ANY(%(ids)s) AND state = %(sent)s
+"""
 _RETRY = """
     UPDATE mailcache_mutation
     SET state = CASE WHEN %(known)s THEN %(pending)s ELSE state END, attempts = attempts + %(counts)s,
@@ -132,6 +136,13 @@ def note_accepted(*, fence: Fence, ids: Collection[int]) -> None:
     """Note that the upstream said OK to creators without telling where the messages are: they never go out again."""
     leases.check(fence)
     execute(_NOTE_ACCEPTED, _which(fence, ids))
+
+
+@transaction.atomic
+def note_searched(*, fence: Fence, ids: Collection[int], uidnext: int) -> None:
+    """Note that creators made none of the messages below ``uidnext``: those may be taken for new mail."""
+    leases.check(fence)
+    execute(_NOTE_SEARCHED, {**_which(fence, ids), "uidnext": uidnext})
 
 
 @transaction.atomic

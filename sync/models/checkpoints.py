@@ -13,6 +13,8 @@ class CheckpointQuerySet(models.QuerySet["Checkpoint"]):
     def wanted(self, now: datetime) -> CheckpointQuerySet:
         """Mailboxes that the upstream spoke of, that were not compared since, and that may be compared ``now``."""
         here = self.filter(mailbox__selectable=True, mailbox__upstream_name__isnull=False, mailbox__missed_lists=0)
+        # One that was deleted here is left to replay.
+        here = here.filter(mailbox__deleted_at__isnull=True)
         # What a label mailbox shows is compared in All Mail.
         here = here.filter(mailbox__label="")
         return here.filter(wanted_at__isnull=False, mailbox__sync_paused_reason="").exclude(retry_at__gt=now)
@@ -44,6 +46,9 @@ class Checkpoint(models.Model):
     recent_flags_at = models.DateTimeField(null=True, help_text="When those of the newest messages were last compared.")
     flags_below = models.BigIntegerField(
         null=True, help_text="Where reading the flags of all messages was cut off: at this upstream UID, going down."
+    )
+    flags_modseq = models.BigIntegerField(
+        null=True, help_text="HIGHESTMODSEQ when that reading began: since then flags above the cut may have changed."
     )
     flags_changed_at = models.DateTimeField(null=True, help_text="When a comparison of flags last found a change.")
     full_wanted = models.BooleanField(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sync.upstream.errors import AuthFailed, UpstreamError
+from sync.upstream.errors import AuthFailed, TimedOut, UpstreamError
 
 
 class SignInNeeded(AuthFailed):
@@ -11,6 +11,12 @@ class SignInNeeded(AuthFailed):
 
 class TokenServerFailed(UpstreamError):
     """The authorization server cannot be reached or does not work; tried again like any outage."""
+
+    before_login = True
+
+
+class TokenServerTimedOut(TokenServerFailed, TimedOut):
+    """The authorization server keeps us waiting, which a worker of the fast lane has no time for."""
 
 
 class SignInPending(UpstreamError):

@@ -13,11 +13,12 @@ from django.conf import settings
 from django.utils import timezone
 from requests.adapters import HTTPAdapter
 
-from sync.oauth.errors import SignInNeeded, SignInPending, TokenServerFailed
+from sync.oauth.errors import SignInNeeded, SignInPending, TokenServerFailed, TokenServerTimedOut
 from sync.oauth.providers import Provider
 from sync.upstream.tls import client_context
 
-_TIMEOUT_SECONDS = 20.0
+# What a worker of the fast lane grants an upstream: once for the connection, once for the answer.
+_TIMEOUT_SECONDS = 10.0
 _DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 # Where a provider does not say how long a token lives.
 _DEFAULT_LIFETIME = 3600
@@ -134,4 +135,14 @@ def _session(provider: Provider, *, redirect_url: str = "") -> OAuth2Session:
 def _failed(provider: Provider, error: Exception) -> TokenServerFailed:
     # The text of an HTTP error may hold the request; its kind is enough.
     said = error.error if isinstance(error, OAuthError) else type(error).__name__
-    return TokenServerFailed(f"{provider.title}'s authorization server: {said}")
+    kind = TokenServerTimedOut if _is_timeout(error) else TokenServerFailed
+    return kind(f"{provider.title}'s authorization server: {said}")
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    """Tell whether nothing came for too long; of an answer that had begun requests says that the connection failed."""
+    while error is not None:
+        if isinstance(error, (requests.Timeout, TimeoutError)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

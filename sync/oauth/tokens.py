@@ -13,12 +13,14 @@ from mailcache.models import Account, OAuthGrant
 from mailcache.services import oauth_grants
 from sync.oauth import http
 from sync.oauth.conf import provider_named
-from sync.oauth.errors import SignInNeeded, TokenServerFailed
+from sync.oauth.errors import SignInNeeded, TokenServerFailed, TokenServerTimedOut
 
 # A token is replaced this long before it ends: logins may be slow, and clocks differ.
 REFRESH_BEFORE = timedelta(minutes=5)
 # Longer than the request to the authorization server can take.
 _CLAIM = timedelta(seconds=45)
+# Whoever waits for another one's request to end occupies a worker, and is tried again elsewhere.
+_PATIENCE = timedelta(seconds=10)
 _LOOK_SECONDS = 0.2
 
 
@@ -28,7 +30,7 @@ def access_token(account: Account, *, sleep: Callable[[float], None] = time.slee
     Of all processes that find the token running out one refreshes it. The others go on with the old one while it
     lasts, else they wait for the new one.
     """
-    give_up = timezone.now() + _CLAIM
+    give_up = timezone.now() + _PATIENCE
     while True:
         grant = OAuthGrant.objects.filter(account_id=account.pk).first()
         if grant is None:
@@ -42,7 +44,7 @@ def access_token(account: Account, *, sleep: Callable[[float], None] = time.slee
         if _lasts_until(grant, now):
             return oauth_grants.open_access_token(grant)
         if now > give_up:
-            raise TokenServerFailed("another process has been refreshing the access token for too long")
+            raise TokenServerTimedOut("another process has been refreshing the access token for too long")
         sleep(_LOOK_SECONDS)
 
 

@@ -19,7 +19,7 @@ from sync.replay.lookup import find_message_id, resolve
 from sync.replay.mailboxes import is_missing, make_again, target_numbering
 from sync.replay.plan import Queued, Step
 from sync.replay.present import known_of
-from sync.replay.store import kept_local
+from sync.replay.store import kept_from_append
 from sync.replay.work import Numbering, ReplayWork, batches
 from sync.upstream.errors import CommandRefused, Severity
 from sync.upstream.values import NO_APPENDED, AppendedUids, NewMessage
@@ -151,11 +151,9 @@ class _Batch:
         """Return what the target is like; where keywords are appended, also which of them it stores."""
         work = self._work
         numbering = target_numbering(work, self._target)
-        flags = FlagSet()
-        for member in self._members:
-            flags = flags.merged(add=member.delta.add, remove=FlagSet())
-        if flags.keywords:
-            self._kept = kept_local(work.open(self._target), flags)
+        flags = [member.delta.add for member in self._members]
+        if any(some.keywords for some in flags):
+            self._kept = kept_from_append(work.open(self._target), flags)
         return numbering
 
     def _make_again(self, error: CommandRefused) -> bool:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from mailcache.flags import FlagSet
 from mailcache.models import Mailbox, Mutation, MutationKind, ParkedCause, Remote
 from mailcache.services.settle_creators import settle_creators
+from mailcache.services.settlement import note_searched
 from mailcache.wire.strings import render_astring
 from sync.replay.identity import Known, Told, is_told, may_be
 from sync.replay.plan import Queued, Step
 from sync.replay.present import known_of
 from sync.replay.renumbered import others, relink
+from sync.replay.store import kept_from_append
 from sync.replay.told import told_of
-from sync.replay.work import ReplayWork
+from sync.replay.work import ReplayWork, uidvalidity_of
 from sync.upstream.values import LiteralInfo, SelectedMailbox
 
 _NOT_FOUND = "the upstream accepted it, but it is not to be found there"
@@ -31,66 +34,92 @@ def look_up(work: ReplayWork, step: Step) -> None:
     resolve(work, mailbox, step.members)
 
 
-def resolve(work: ReplayWork, mailbox: Mailbox, members: Sequence[Queued], *, fresh: bool = True) -> None:
-    """Do the same for some creators into one mailbox. ``fresh``: the mailbox is opened anew, to see what arrived."""
-    selected = work.upstream.select(bytes(mailbox.upstream_name or b"")) if fresh else work.open(mailbox)
+def resolve(work: ReplayWork, mailbox: Mailbox, members: Sequence[Queued]) -> None:
+    """Do the same for some creators into one mailbox."""
     rows = work.rows(members)
+    selected, missing = _settle_arrived(work, mailbox, members, rows)
+    _deal_with_missing(work, missing, rows, selected)
+
+
+def settle_arrived(work: ReplayWork, mailbox: Mailbox, members: Sequence[Queued]) -> list[Queued]:
+    """Settle what some creators made in their mailbox; returns those that made nothing there."""
+    return _settle_arrived(work, mailbox, members, work.rows(members))[1]
+
+
+def _settle_arrived(
+    work: ReplayWork, mailbox: Mailbox, members: Sequence[Queued], rows: Mapping[int, Mutation]
+) -> tuple[SelectedMailbox, list[Queued]]:
+    # Opened anew, to see what arrived.
+    selected = work.upstream.select(bytes(mailbox.upstream_name or b""))
+    uidvalidity = uidvalidity_of(selected, mailbox)
     members = [member for member in members if member.id in rows]
-    current = _current(work, mailbox, selected, members, rows)
-    found = _find(work, mailbox, selected, {member.id: rows[member.id] for member in current})
-    settle_found(work, mailbox, selected.uidvalidity or 0, found, rows)
-    _deal_with_missing(work, [member for member in current if member.id not in found], rows)
+    current = _current(work, mailbox, uidvalidity, members, rows)
+    found = _find(work, mailbox, uidvalidity, {member.id: rows[member.id] for member in current})
+    _settle_found(work, mailbox, selected, found, rows)
+    return selected, [member for member in current if member.id not in found]
 
 
 def _current(
-    work: ReplayWork,
-    mailbox: Mailbox,
-    selected: SelectedMailbox,
-    members: Sequence[Queued],
-    rows: Mapping[int, Mutation],
+    work: ReplayWork, mailbox: Mailbox, uidvalidity: int, members: Sequence[Queued], rows: Mapping[int, Mutation]
 ) -> list[Queued]:
     """Return the creators that can be looked up.
 
     Where the mailbox was renumbered after they were sent, what was there before is found again first. One is parked
     that may be taken for a message that was not.
     """
-    renumbered = [member for member in members if not _is_current(rows[member.id], selected)]
+    renumbered = [member for member in members if not _is_current(rows[member.id], uidvalidity)]
     if not renumbered:
         return list(members)
-    relink(work, mailbox, selected)
+    relink(work, mailbox, uidvalidity)
     doubtful = [
         member
         for member in renumbered
-        if others(mailbox, selected.uidvalidity or 0, messages__size=rows[member.id].arguments.get("size"))
+        if others(mailbox, uidvalidity, messages__size=rows[member.id].arguments.get("size"))
     ]
     work.park(doubtful, _RENUMBERED, ParkedCause.UNCERTAIN)
     return [member for member in members if member not in doubtful]
 
 
-def _first_uid(row: Mutation, selected: SelectedMailbox) -> int:
+def _first_uid(row: Mutation, uidvalidity: int) -> int:
     """Return the first UID under which a creator may have made its message."""
-    return int(row.noted.get("uidnext", 1)) if _is_current(row, selected) else 1
+    return int(row.noted.get("uidnext", 1)) if _is_current(row, uidvalidity) else 1
 
 
-def _is_current(row: Mutation, selected: SelectedMailbox) -> bool:
-    return bool(row.noted.get("uidvalidity") == selected.uidvalidity)
+def _is_current(row: Mutation, uidvalidity: int) -> bool:
+    return bool(row.noted.get("uidvalidity") == uidvalidity)
 
 
-def settle_found(
-    work: ReplayWork, mailbox: Mailbox, uidvalidity: int, found: Mapping[int, int], rows: Mapping[int, Mutation]
+def _settle_found(
+    work: ReplayWork,
+    mailbox: Mailbox,
+    selected: SelectedMailbox,
+    found: Mapping[int, int],
+    rows: Mapping[int, Mutation],
 ) -> None:
     """Settle what was found; of a move only that it is there: its source is looked at by itself."""
+    appended = [FlagSet.of(row.add_flags, row.add_keywords) for row in rows.values() if row.kind == MutationKind.APPEND]
     for is_move in (True, False):
         uids = {pk: uid for pk, uid in found.items() if (rows[pk].kind == MutationKind.MOVE) is is_move}
         if uids:
             settle_creators(
-                fence=work.fence, target_id=mailbox.pk, uidvalidity=uidvalidity, uids=uids, source_stays=is_move
+                fence=work.fence,
+                target_id=mailbox.pk,
+                uidvalidity=uidvalidity_of(selected, mailbox),
+                uids=uids,
+                kept_local=kept_from_append(selected, appended),
+                source_stays=is_move,
+                restates_flags=work.upstream.profile.drops_appended_flags,
             )
 
 
-def _deal_with_missing(work: ReplayWork, missing: Sequence[Queued], rows: Mapping[int, Mutation]) -> None:
+def _deal_with_missing(
+    work: ReplayWork, missing: Sequence[Queued], rows: Mapping[int, Mutation], selected: SelectedMailbox
+) -> None:
     accepted = [member for member in missing if rows[member.id].noted.get("accepted")]
     unknown = [member for member in missing if member not in accepted]
+    if accepted and selected.uidnext:
+        # None of those that are there is it: syncs need not leave them out any longer.
+        note_searched(fence=work.fence, ids=[member.id for member in accepted], uidnext=selected.uidnext)
     work.fail(accepted, _NOT_FOUND, recovers=False)
     if work.upstream.profile.rewrites_bytes:
         work.park(unknown, _REWRITTEN, ParkedCause.UNCERTAIN)
@@ -98,15 +127,13 @@ def _deal_with_missing(work: ReplayWork, missing: Sequence[Queued], rows: Mappin
         work.fail(unknown, "the connection ended before it arrived", outcome_known=True)
 
 
-def _find(
-    work: ReplayWork, mailbox: Mailbox, selected: SelectedMailbox, rows: Mapping[int, Mutation]
-) -> dict[int, int]:
+def _find(work: ReplayWork, mailbox: Mailbox, uidvalidity: int, rows: Mapping[int, Mutation]) -> dict[int, int]:
     if not rows:
         return {}
-    first = min(_first_uid(row, selected) for row in rows.values())
+    first = min(_first_uid(row, uidvalidity) for row in rows.values())
     uids = [uid for uid in work.upstream.client.uid_search(b"UID %d:*" % first) if uid >= first]
     linked = set(
-        Remote.objects.numbered(work.account.pk, mailbox.pk, selected.uidvalidity or 0)
+        Remote.objects.numbered(work.account.pk, mailbox.pk, uidvalidity)
         .filter(uid__gte=first)
         .values_list("uid", flat=True)
     )
@@ -115,7 +142,7 @@ def _find(
     hashes: dict[int, bytes] = {}
     found: dict[int, int] = {}
     for pk in sorted(rows):
-        noted = _first_uid(rows[pk], selected)
+        noted = _first_uid(rows[pk], uidvalidity)
         for uid in sorted(told.keys() - set(found.values())):
             if uid >= noted and _matches(work, known[pk], told[uid], hashes):
                 found[pk] = uid

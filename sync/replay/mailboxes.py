@@ -11,7 +11,7 @@ from mailcache.services.settle_names import note_made_again, settle_create, sett
 from mailcache.services.settlement import settle_subscription
 from mailcache.wire import utf7
 from sync.replay.plan import Kind, Step
-from sync.replay.work import Numbering, ReplayWork
+from sync.replay.work import Numbering, ReplayWork, uidvalidity_of
 from sync.upstream.errors import CommandRefused, Severity
 from sync.upstream.values import ListedMailbox
 
@@ -88,7 +88,7 @@ def _delete(work: ReplayWork, mutation: Mutation, mailbox: Mailbox) -> None:
 
 def _check_known(work: ReplayWork, mailbox: Mailbox, name: bytes) -> None:
     """Raise ``NameTaken`` for a mailbox that may be another one, or that holds mail that nobody here has seen."""
-    uidvalidity = work.upstream.examine(name).uidvalidity or mailbox.upstream_uidvalidity or 0
+    uidvalidity = uidvalidity_of(work.upstream.examine(name), mailbox)
     if mailbox.upstream_uidvalidity not in (None, uidvalidity):
         raise NameTaken(_ANOTHER)
     rows = Remote.objects.numbered(work.account.pk, mailbox.pk, uidvalidity)

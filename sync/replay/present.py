@@ -14,7 +14,7 @@ from sync.replay.identity import Known, is_same
 from sync.replay.plan import Kind, Queued
 from sync.replay.renumbered import relink
 from sync.replay.told import message_ids, still_there, told_of
-from sync.replay.work import ReplayWork
+from sync.replay.work import ReplayWork, uidvalidity_of
 from sync.upstream.values import SelectedMailbox
 
 
@@ -40,10 +40,11 @@ def present(work: ReplayWork, mailbox: Mailbox, selected: SelectedMailbox, membe
 
     No sync compares a mailbox that was deleted here: there they are looked for at once.
     """
-    uids = _numbered(work, selected, members)
+    uidvalidity = uidvalidity_of(selected, mailbox)
+    uids = _numbered(work, uidvalidity, members)
     if len(uids) < len(members) and mailbox.deleted_at is not None:
-        relink(work, mailbox, selected)
-        uids = _numbered(work, selected, members)
+        relink(work, mailbox, uidvalidity)
+        uids = _numbered(work, uidvalidity, members)
     stale = [member for member in members if member.id not in uids]
     if stale and mailbox.deleted_at is not None:
         _give_up(work, stale)
@@ -52,10 +53,10 @@ def present(work: ReplayWork, mailbox: Mailbox, selected: SelectedMailbox, membe
     return Present([member for member in members if member.id in uids], uids)
 
 
-def _numbered(work: ReplayWork, selected: SelectedMailbox, members: Sequence[Queued]) -> dict[int, int]:
+def _numbered(work: ReplayWork, uidvalidity: int, members: Sequence[Queued]) -> dict[int, int]:
     """Return the UIDs that the messages of changes have in the open mailbox, as far as they are numbered so."""
     remotes = Remote.objects.filter(account_id=work.account.pk, pk__in={member.remote_id for member in members})
-    uids = dict(remotes.filter(uidvalidity=selected.uidvalidity or 0).values_list("pk", "uid"))
+    uids = dict(remotes.filter(uidvalidity=uidvalidity).values_list("pk", "uid"))
     return {member.id: uids[member.remote_id] for member in members if member.remote_id in uids}
 
 

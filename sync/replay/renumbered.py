@@ -13,12 +13,10 @@ from sync.planner import chunks
 from sync.replay.identity import Told
 from sync.replay.told import told_of
 from sync.replay.work import ReplayWork
-from sync.upstream.values import SelectedMailbox
 
 
-def relink(work: ReplayWork, mailbox: Mailbox, selected: SelectedMailbox) -> None:
+def relink(work: ReplayWork, mailbox: Mailbox, uidvalidity: int) -> None:
     """Give the messages of the open mailbox their present numbers, as far as they are known again by identity."""
-    uidvalidity = selected.uidvalidity or 0
     for uids in chunks(work.upstream.client.uid_search(b"ALL")):
         if not others(mailbox, uidvalidity):
             return

@@ -49,6 +49,7 @@ from sync.upstream.errors import (
     TimedOut,
     TlsFailed,
     UpstreamError,
+    suggested_pause,
 )
 
 logger = logging.getLogger(__name__)
@@ -255,8 +256,8 @@ class _Slice:
             return ReplayEnd.SLOW
         logger.warning("account %s: replay failed: %s: %s", account.pk, type(error).__name__, describe(error))
         delay = backoff.replay_delay(account.replay_failures + 1, self._rng)
-        if isinstance(error, CommandRefused) and error.retry_after is not None:
-            delay = max(delay, timedelta(seconds=error.retry_after))
+        asked_for = suggested_pause(describe(error)) if isinstance(error, UpstreamError) else None
+        delay = max(delay, timedelta(seconds=asked_for or 0))
         now = timezone.now()
         is_away = isinstance(error, UpstreamError) and error.is_away and error.severity == Severity.TRANSIENT
         record_replay_failure(fence=self._fence, reason=describe(error), next_replay_at=now + delay, is_away=is_away)

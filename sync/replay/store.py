@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mailcache.flags import ALL_SYSTEM_FLAGS, FlagDelta, FlagSet
 from mailcache.models import Mailbox, ParkedCause
@@ -47,6 +47,14 @@ def _store(
         return
     for ids in in_transactions([member.id for member in batch]):
         settle_stores(fence=work.fence, ids=ids, kept_local=kept)
+
+
+def kept_from_append(selected: SelectedMailbox, flags: Iterable[FlagSet]) -> FlagSet:
+    """Return which of the flags of messages to be appended are kept here: those are asked about that have keywords."""
+    together = FlagSet()
+    for some in flags:
+        together = together.merged(add=some, remove=FlagSet())
+    return kept_local(selected, together) if together.keywords else FlagSet()
 
 
 def kept_local(selected: SelectedMailbox, flags: FlagSet) -> FlagSet:

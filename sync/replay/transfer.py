@@ -9,7 +9,7 @@ from mailcache.services.settle_creators import settle_creators
 from mailcache.services.settlement import note_accepted, note_sent
 from mailcache.services.vanished import settle_vanished
 from sync.replay.expunge import OTHER_MESSAGE
-from sync.replay.lookup import resolve
+from sync.replay.lookup import resolve, settle_arrived
 from sync.replay.mailboxes import is_missing, make_again, target_numbering
 from sync.replay.plan import Kind, Queued, Step
 from sync.replay.present import Checked, Present, check, present
@@ -66,7 +66,7 @@ def _send(
             work.fail(members, str(error), outcome_known=True)
         else:
             # A MOVE may be refused in its middle (RFC 6851 3.3).
-            work.refused(members, error, outcome_known=not moves)
+            work.refused(settle_arrived(work, target, members) if moves else members, error)
         return None
 
 

@@ -98,7 +98,7 @@ class ReplayWork:
         uidnext = selected.uidnext
         if uidnext is None:
             uidnext = max(self.upstream.client.uid_search(b"UID *"), default=0) + 1
-        return Numbering(selected.uidvalidity or 0, uidnext)
+        return Numbering(uidvalidity_of(selected, mailbox), uidnext)
 
     def wait_for_sync(self, members: Collection[Queued], mailbox: Mailbox, reason: str) -> None:
         """Leave changes alone until a sync has compared their mailbox."""
@@ -203,6 +203,11 @@ class ReplayWork:
                 outcome_known=outcome_known,
                 over_quota=over_quota,
             )
+
+
+def uidvalidity_of(selected: SelectedMailbox, mailbox: Mailbox) -> int:
+    """Return what numbers the messages of an open mailbox: where the upstream tells none, as syncs do (quirk 41)."""
+    return selected.uidvalidity or mailbox.upstream_uidvalidity or 0
 
 
 def batches(members: Sequence[Queued], most: int) -> Iterator[list[Queued]]:

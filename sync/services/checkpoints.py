@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F, Max
 from django.utils import timezone
 
-from mailcache.models import Mailbox, MailboxRole
+from mailcache.models import Account, Mailbox, MailboxRole
 from mailcache.services import leases
 from mailcache.services.ingest_skeleton import set_upstream_uidvalidity
 from mailcache.services.leases import Fence
@@ -84,7 +84,7 @@ def _flag_dates(before: Checkpoint, finding: Finding, compared_at: datetime) -> 
     if finding.flags >= FlagScope.RECENT:
         dates["recent_flags_at"] = compared_at
     if finding.flags == FlagScope.ALL:
-        dates |= {"flags_compared_at": compared_at, "flags_below": None}
+        dates |= {"flags_compared_at": compared_at, "flags_below": None, "flags_modseq": None}
     return dates
 
 
@@ -138,6 +138,7 @@ def begin_numbering(*, fence: Fence, before: Checkpoint, mailbox: Mailbox, state
         "flags_compared_at": None,
         "recent_flags_at": None,
         "flags_below": None,
+        "flags_modseq": None,
     }
     set_upstream_uidvalidity(fence=fence, mailbox_id=mailbox.pk, uidvalidity=state.uidvalidity)
     _write(before, values)
@@ -146,17 +147,20 @@ def begin_numbering(*, fence: Fence, before: Checkpoint, mailbox: Mailbox, state
 
 
 @transaction.atomic
-def note_flags_below(*, fence: Fence, before: Checkpoint, uid: int) -> None:
-    """Note that the flags of all messages from this upstream UID up have been read, so that the rest can follow."""
+def note_flags_below(*, fence: Fence, before: Checkpoint, uid: int, modseq: int | None) -> None:
+    """Note that the flags of all messages from this upstream UID up have been read, so that the rest can follow.
+
+    ``modseq`` is HIGHESTMODSEQ as it was when this reading began, maybe in an earlier slice.
+    """
     leases.check(fence)
-    Checkpoint.objects.filter(pk=before.pk).update(flags_below=uid)
+    Checkpoint.objects.filter(pk=before.pk).update(flags_below=uid, flags_modseq=modseq)
 
 
 @transaction.atomic
 def begin_full(*, fence: Fence, before: Checkpoint) -> None:
     """Note that a comparison of everything has begun: flags that were read before do not count for it."""
     leases.check(fence)
-    _write(before, {"flags_compared_at": None, "flags_below": None})
+    _write(before, {"flags_compared_at": None, "flags_below": None, "flags_modseq": None})
 
 
 def _write(checkpoint: Checkpoint, values: Mapping[str, object]) -> None:
@@ -243,7 +247,7 @@ def want_mailbox(*, account_id: int, mailbox_id: int) -> None:
 @transaction.atomic
 def reclaim_wanted(*, now: datetime, older_than: timedelta, limit: int) -> list[int]:
     """Return accounts with wants that no run has looked at for a while, and give these wants a new date."""
-    due = Checkpoint.objects.wanted(now).filter(wanted_at__lt=now - older_than)
+    due = Checkpoint.objects.wanted(now).filter(wanted_at__lt=now - older_than, account__in=Account.objects.syncable())
     rows = list(
         due.order_by("wanted_at")
         .select_for_update(skip_locked=True, of=("self",))

@@ -6,8 +6,12 @@ import re
 from enum import Enum
 
 _BACKOFF = re.compile(r"suggested backoff time:? (\d{1,9}) milliseconds", re.IGNORECASE)
-# Response codes of RFC 5530 and common extensions that name a passing condition, whatever the command was.
-_PASSING_CODES = frozenset({"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG", "THROTTLED", "CONTACTADMIN"})
+
+LIMIT_CODES = frozenset({"LIMIT", "THROTTLED"})
+"""Response codes of an upstream that wants to be left alone."""
+
+# Those of RFC 5530 and common extensions that name a passing condition, whatever the command was.
+_PASSING_CODES = frozenset({"UNAVAILABLE", "INUSE", "SERVERBUG", "CONTACTADMIN"}) | LIMIT_CODES
 _ACCOUNT_CODES = frozenset(
     {"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED", "WEBALERT", "NOTALLOWED"}
 )
@@ -118,9 +122,15 @@ def suggested_pause(text: str) -> float | None:
 
 
 def refined_severity(code: str, text: str, severity: Severity) -> Severity:
-    """Return what a response code says about the reach of a failure, else ``severity``."""
-    if code in _PASSING_CODES or _BACKOFF.search(text):
+    """Return what a response code says about the reach of a failure, else ``severity``.
+
+    A server that fails at one message says so with the same codes as one that fails at all (quirk 26): whether the
+    others are to be had is for them to tell.
+    """
+    if code in LIMIT_CODES or _BACKOFF.search(text):
         return Severity.TRANSIENT
+    if code in _PASSING_CODES:
+        return severity if severity is Severity.MESSAGE else Severity.TRANSIENT
     return Severity.ACCOUNT if code in _ACCOUNT_CODES else severity
 
 

@@ -42,6 +42,7 @@ class WritableImap(ScriptedImap):
         self.says_appenduid = True
         self.permanentflags: bytes | None = b"\\Seen \\Flagged \\Deleted \\Answered \\Draft \\*"
         self.read_only = False
+        self.says_uidvalidity = True
         self.deduplicates = False
         self.rewrites: Callable[[bytes], bytes] = lambda data: data
         self.refuses_append: Callable[[bytes], bytes] = lambda data: b""
@@ -80,8 +81,8 @@ class WritableImap(ScriptedImap):
         if name not in self.boxes:
             return b"{tag} NO [NONEXISTENT] no such mailbox\r\n"
         box = self.boxes[name]
-        told = (name, len(box.messages), box.uidnext, box.uidvalidity)
-        return b"* STATUS %s (MESSAGES %d UIDNEXT %d UIDVALIDITY %d)\r\n" % told + _DONE
+        told = (name, len(box.messages), box.uidnext, b" UIDVALIDITY %d" % box.uidvalidity * self.says_uidvalidity)
+        return b"* STATUS %s (MESSAGES %d UIDNEXT %d%s)\r\n" % told + _DONE
 
     def _do_examine(self, command: bytes) -> bytes:
         return self._opened(command, b"READ-ONLY")
@@ -94,9 +95,8 @@ class WritableImap(ScriptedImap):
         if name not in self.boxes:
             return b"{tag} NO [NONEXISTENT] no such mailbox\r\n"
         box = self._selected = self.boxes[name]
-        told = b"* %d EXISTS\r\n* OK [UIDVALIDITY %d] ok\r\n* OK [UIDNEXT %d] ok\r\n" % (
-            len(box.messages), box.uidvalidity, box.uidnext,
-        )  # fmt: skip
+        told = b"* %d EXISTS\r\n* OK [UIDNEXT %d] ok\r\n" % (len(box.messages), box.uidnext)
+        told += b"* OK [UIDVALIDITY %d] ok\r\n" % box.uidvalidity * self.says_uidvalidity
         if self.permanentflags is not None:
             told += b"* OK [PERMANENTFLAGS (%s)] ok\r\n" % self.permanentflags
         return told + b"{tag} OK [%s] done\r\n" % mode

@@ -131,6 +131,30 @@ def test_whoever_waits_for_a_mailbox_holds_nothing_of_the_queue(queued: QueuedAc
     assert store.mailbox_id == elsewhere.pk
 
 
+def test_a_list_is_taken_over_while_a_client_writes(queued: QueuedAccount) -> None:
+    """The client's COMMIT looks at the account, to which its rows refer; the list waits for the client's mailbox."""
+    written, failed = threading.Event(), list[OperationalError]()
+
+    def act_as_a_client() -> None:
+        try:
+            with transaction.atomic():
+                queued.store(queued.inbox, "\\Flagged", uid=1)
+                written.set()
+                wait_until(_somebody_waits)
+        except OperationalError as error:
+            failed.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=act_as_a_client)
+    thread.start()
+    assert written.wait(timeout=20)
+    listed = [upstream_mailbox("INBOX"), upstream_mailbox("Archive"), upstream_mailbox("New")]
+    assert ingest_mailbox_list(fence=queued.sync_fence, listed=listed).created == 1
+    thread.join(timeout=20)
+    assert failed == []
+
+
 def _somebody_waits() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")

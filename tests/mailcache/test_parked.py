@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from mailcache.models import Listing
-from mailcache.services.ingest_bodies import park_listing
+from mailcache.services.ingest_bodies import park_listings
 from mailcache.services.parked import retry_parked
 from tests.builders import add_skeleton, make_account, make_fence, make_mailboxes, skeleton_row
 
@@ -22,7 +22,7 @@ def test_all_or_some_of_one_account() -> None:
         add_skeleton(fence, inbox, [skeleton_row(uid) for uid in (1, 2, 3, 4)])
         for remote in Listing.objects.filter(mailbox=inbox, uid__lte=3).values_list("remote_id", flat=True):
             later = timezone.now() + timedelta(hours=1)
-            park_listing(fence=fence, remote_id=remote, reason="NO", retry_at=later)
+            park_listings(fence=fence, remote_ids=[remote], reason="NO", retry_at=later)
     account_id = fences[0].account_id
     chosen, foreign = (Listing.objects.get(account=fence.account_id, uid=2).remote_id for fence in fences)
 

@@ -170,6 +170,13 @@ class TestCreators:
         assert [(store.remote.uid if store.remote else 0, store.add_flags) for store in stores] == [(10, 4), (11, 4)]
         assert Remote.objects.get(mailbox=queued.archive, uid=10).flags == 0
 
+    def test_but_not_those_that_a_client_has_changed_since(self, queued: QueuedAccount) -> None:
+        (append,) = queued.append(queued.archive, message_bytes(), flags=["\\Seen", "\\Flagged", "$one", "$two"])
+        queued.store(queued.archive, "\\Flagged", "$one", uid=1, mode=StoreMode.REMOVE)
+        _settle(queued, queued.archive, {append: 10}, restates_flags=True)
+        restated = queued.last()
+        assert (restated.kind, restated.add_flags, restated.add_keywords) == ("store", 1, ["$two"])
+
     def test_settling_twice_changes_nothing(self, queued: QueuedAccount) -> None:
         (append,) = queued.append(queued.archive, message_bytes())
         _settle(queued, queued.archive, {append: 10})

@@ -23,6 +23,8 @@ class OneMailbox(ScriptedImap):
         self.dates: dict[int, bytes] = {}
         self.without_flags: set[int] = set()
         self.refuses_search_all = False
+        self.refuses_examine = False
+        """And answers from the mailbox that was open, all the same."""
         self.modseq: int | None = None
         """HIGHESTMODSEQ of an upstream that offers CONDSTORE."""
         self.refuses_changedsince = False
@@ -34,6 +36,7 @@ class OneMailbox(ScriptedImap):
         self.without_date: set[int] = set()
         self.without_body: set[int] = set()
         self.refuses_body: set[int] = set()
+        self.refusal = b"cannot read that one"
         self.drops_at_body: set[int] = set()
         self.hangs_at_body: set[int] = set()
         self.mailboxes = [b"INBOX"]
@@ -54,7 +57,7 @@ class OneMailbox(ScriptedImap):
         if name == "LIST":
             return b"".join(b'* LIST () "/" %s\r\n' % mailbox for mailbox in self.mailboxes) + b"{tag} OK done\r\n"
         if name in ("EXAMINE", "SELECT"):
-            return self._examine()
+            return b"{tag} BAD Request is throttled\r\n" if self.refuses_examine else self._examine()
         if name == "UID SEARCH" and self.refuses_search_all:
             return b"{tag} BAD no such search\r\n"
         if name == "UID SEARCH":
@@ -119,7 +122,7 @@ class OneMailbox(ScriptedImap):
         if self.hangs_at_body & set(uids):
             return Action.HANG
         if self.refuses_body & set(uids):
-            return b"{tag} NO cannot read that one\r\n"
+            return b"{tag} NO %s\r\n" % self.refusal
         answer = b""
         for seq, (uid, data) in enumerate(self.messages.items(), 1):
             if uid in uids:

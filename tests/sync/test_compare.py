@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -14,69 +12,16 @@ from pytest_django.fixtures import Settings
 
 from mailcache.models import Account, Message, Remote
 from sync import members
-from sync.account_run import SliceEnd, run_account_until_done, run_slice
+from sync.account_run import SliceEnd, run_slice
 from sync.flag_polling import ALL_LATEST, RECENT_MESSAGES
 from sync.models import Checkpoint, SyncRun
 from sync.profiles import GENERIC
-from tests.builders import make_account, message_bytes
 from tests.fakes.recording_proxy import Command, RecordingProxy
 from tests.servers.dovecot import Dovecot
-from tests.sync.mirror import mirrored, upstream
+from tests.sync.compared import Mirror
 from tests.sync.tiers import TIERS, use_profile, use_tier
 
 pytestmark = [pytest.mark.dovecot, pytest.mark.django_db(transaction=True)]
-
-_IN_A_MAILBOX = ("EXAMINE", "SELECT", "STATUS", "UID SEARCH", "UID FETCH")
-
-
-class Mirror:
-    """An account whose upstream is spoken to through a recording proxy."""
-
-    def __init__(self, dovecot: Dovecot, proxy: RecordingProxy, user: str) -> None:
-        self.dovecot = dovecot
-        self.user = user
-        self.account = make_account(port=proxy.port, username=user, secret=dovecot.password)
-        self._proxy = proxy
-
-    def sync(self) -> list[Command]:
-        """Sync; returns the commands about mailboxes."""
-        seen = len(self._proxy.commands())
-        assert run_account_until_done(self.account.pk) is SliceEnd.DONE
-        return [command for command in self._proxy.commands()[seen:] if command.verb in _IN_A_MAILBOX]
-
-    def agrees(self) -> bool:
-        """Tell whether INBOX is the same here and there."""
-        return mirrored(self.account)["INBOX"] == upstream(self.dovecot, self.user, "INBOX")["INBOX"]
-
-    def checkpoint(self) -> Checkpoint:
-        """Return that of INBOX."""
-        return Checkpoint.objects.get(account=self.account, mailbox__name="INBOX")
-
-    def edit(self, *commands: tuple[str, ...]) -> None:
-        """Do as another client does in INBOX: UID commands, or EXPUNGE."""
-        with self.dovecot.login(self.user) as client:
-            client.select("INBOX")
-            for name, *arguments in commands:
-                status, _ = client.expunge() if name == "EXPUNGE" else client.uid(name, *arguments)
-                assert status == "OK"
-
-    def deliver(self, count: int = 1) -> None:
-        """Put messages into INBOX."""
-        with self.dovecot.login(self.user) as client:
-            for number in range(count):
-                client.append("INBOX", "()", '"17-May-2024 10:30:00 +0200"', message_bytes(f"{number}"))
-
-    def fill(self, count: int) -> None:
-        """Put many messages into a new INBOX, past IMAP."""
-        maildir = self.dovecot.ca_file.parent / "mail" / self.user
-        for name in ("cur", "new", "tmp"):
-            (maildir / name).mkdir(parents=True)
-        for number in range(count):
-            data = message_bytes(f"{number}")
-            (maildir / "cur" / f"1715934600.M{number:06d}P1.test,S={len(data)}:2,").write_bytes(data)
-        if os.geteuid() == 0:
-            for path in (maildir, *maildir.rglob("*")):
-                shutil.chown(path, "nobody")
 
 
 @pytest.fixture(params=TIERS)
@@ -298,6 +243,30 @@ class TestCutOff:
         assert [uid for uid in dict.fromkeys(below) if uid] == [5, 3, 1]
         assert any_mirror.agrees()
         assert any_mirror.checkpoint().flags_below is None
+
+    @pytest.mark.parametrize(
+        ("begun", "ended"), [("condstore", "condstore"), ("qresync", "qresync"), ("plain", "condstore")]
+    )
+    def test_what_changes_above_the_cut_is_read_when_the_rest_has_been(
+        self, any_mirror: Mirror, monkeypatch: pytest.MonkeyPatch, begun: str, ended: str
+    ) -> None:
+        use_tier(monkeypatch, any_mirror.account, begun, hidden=frozenset({"LIST-STATUS"}))
+        monkeypatch.setattr("sync.flags._READ_MESSAGES", 2)
+        any_mirror.deliver(6)
+        any_mirror.sync()
+        Checkpoint.objects.filter(mailbox__name="INBOX").update(full_wanted=True)
+        assert run_slice(any_mirror.account.pk, full=True, seconds=0.0) is SliceEnd.MORE
+        assert any_mirror.checkpoint().flags_below == 5
+
+        any_mirror.edit(("STORE", "6", "+FLAGS", "(\\Flagged)"))
+        use_tier(monkeypatch, any_mirror.account, ended, hidden=frozenset({"LIST-STATUS"}))
+        # Cut once more: what counts is when the reading began.
+        assert run_slice(any_mirror.account.pk, seconds=0.0) is SliceEnd.MORE
+        assert any_mirror.checkpoint().flags_below == 3
+        any_mirror.sync()
+        assert any_mirror.agrees()
+        assert any_mirror.checkpoint().flags_modseq is None
+        assert verbs(in_inbox(any_mirror.sync())) == ["EXAMINE"]
 
 
 class TestFlagPolling:

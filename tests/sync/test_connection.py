@@ -95,6 +95,16 @@ class TestPauses:
         assert run_slice(account.pk) is SliceEnd.STOPPED
         assert server.connections == 1
 
+    def test_also_after_another_fault(self, server: SeveralConnections, account: Account) -> None:
+        server.mailboxes = [b"INBOX", b"Archive"]
+        answers = iter(
+            (b"NO Server Unavailable. 15", b"NO Request is throttled. Suggested Backoff Time: 900000 milliseconds")
+        )
+        server.interfere = lambda number, name, command: b"{tag} %s\r\n" % next(answers) if name == "EXAMINE" else None
+        assert run_slice(account.pk, full=True) is SliceEnd.FAILED
+        account.refresh_from_db()
+        assert account.next_sync_at > timezone.now() + timedelta(minutes=14)
+
 
 class TestSlots:
     def test_a_connection_has_a_slot_as_long_as_it_lasts(self, account: Account) -> None:

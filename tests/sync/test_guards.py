@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db.models import Min
 from django.utils import timezone
 
 from mailcache.models import Listing, Message
@@ -14,6 +15,7 @@ from sync.models import Checkpoint, SyncOutcome, SyncRun
 from tests.builders import message_bytes
 from tests.sync.mirror import bodies, synced
 from tests.sync.one_mailbox import Upstream
+from tests.sync.wants import want_inbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -193,8 +195,31 @@ class TestMessages:
         server, account = upstream(20)
         server.without_body = set(server.messages)
         assert run_account_until_done(account.pk) is not SliceEnd.MORE
-        assert not Listing.objects.filter(retry_at__isnull=False).exists()
+        assert not Listing.objects.filter(retry_at__gt=timezone.now() + timedelta(minutes=2)).exists()
         assert len(server.bodies_asked()) < 10
+
+    @pytest.mark.parametrize("code", [b"", b"[UNAVAILABLE] "])
+    def test_bad_messages_that_fill_a_batch_hold_up_no_other_mail(self, upstream: Upstream, code: bytes) -> None:
+        server, account = upstream(4)
+        synced(account)
+        for uid in range(5, 17):
+            server.messages[uid] = message_bytes(f"calendar item {uid}")
+        server.uidnext = 17
+        server.refuses_body, server.refusal = set(range(5, 17)), code + b"cannot convert this item"
+        run_account_until_done(account.pk)
+        assert set(Listing.objects.exclude(parked_reason="").values_list("uid", flat=True)) == set(range(5, 17))
+        server.messages[17], server.uidnext = message_bytes("new mail"), 18
+        want_inbox(account_id=account.pk)
+        assert run_slice(account.pk) is SliceEnd.DONE
+        assert Message.objects.get(uid=17).content is not None
+        # Each time they are set aside for longer.
+        delays = []
+        for _ in range(3):
+            began = timezone.now()
+            Listing.objects.update(retry_at=began)
+            run_account_until_done(account.pk)
+            delays.append(Listing.objects.aggregate(at=Min("retry_at"))["at"] - began)
+        assert delays[0] < delays[1] < delays[2]
 
     def test_a_message_at_which_the_connection_breaks_blocks_the_others_for_some_runs_only(
         self, upstream: Upstream

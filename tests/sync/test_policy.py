@@ -63,6 +63,14 @@ class TestPolicies:
         assert (bodies_here(), run.outcome) == ([2], SyncOutcome.COMPLETED)
         assert server.fetched() == [2]
 
+    def test_what_was_set_aside_and_may_not_be_fetched_asks_for_no_sync(self, server: SeveralConnections) -> None:
+        account = account_at(server, body_policy=BodyPolicy.ON_DEMAND)
+        synced(account)
+        Listing.objects.filter(uid=2).update(retry_at=timezone.now(), parked_reason="the upstream was away")
+        synced(account)
+        account.refresh_from_db()
+        assert account.next_sync_at > timezone.now() + timedelta(minutes=30)
+
     def test_recent_fetches_what_is_young(self, server: SeveralConnections, monkeypatch: pytest.MonkeyPatch) -> None:
         account = account_at(server, body_policy=BodyPolicy.RECENT, body_days=30)
         synced(account)  # all messages of this server are from 2024

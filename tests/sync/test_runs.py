@@ -190,6 +190,17 @@ class TestCheckpoints:
         assert checkpoints.reclaim_wanted(now=late, older_than=patience, limit=9) == [fence.account_id]
         assert checkpoints.reclaim_wanted(now=late, older_than=patience, limit=9) == []
 
+    def test_nobody_is_asked_to_sync_what_may_not_be(self, fence: Fence, inbox: Mailbox) -> None:
+        want_inbox(account_id=fence.account_id)
+        late = timezone.now() + timedelta(minutes=1)
+        Account.objects.update(state=AccountState.AUTH_FAILED)
+        assert checkpoints.reclaim_wanted(now=late, older_than=timedelta(seconds=30), limit=9) == []
+        Account.objects.update(state=AccountState.ACTIVE)
+        inbox.deleted_at = timezone.now()  # and replay has yet to delete it upstream
+        inbox.save(update_fields=["deleted_at"])
+        assert checkpoints.reclaim_wanted(now=late, older_than=timedelta(seconds=30), limit=9) == []
+        assert not Checkpoint.objects.wanted(late).exists()
+
     def test_an_empty_answer_leaves_the_numbers_alone(self, fence: Fence, inbox: Mailbox) -> None:
         now = timezone.now()
         before = checkpoints.checkpoint_of(fence=fence, mailbox_id=inbox.pk)

@@ -116,6 +116,17 @@ def test_a_mailbox_that_was_renumbered_gives_nothing(account: Account, upstream:
     assert Listing.objects.get(uid=1).attempts == 0
 
 
+def test_what_comes_from_another_mailbox_than_was_to_be_opened_is_not_kept(
+    account: Account, upstream: OneMailbox
+) -> None:
+    upstream.refuses_examine = True
+    want(account, 1)
+    assert fetch_wanted(account.pk)
+    assert len(upstream.bodies_asked()) == 1
+    assert not here()
+    assert "throttled" in given_up()[1]
+
+
 def test_an_upstream_that_breaks_off_is_told_at_once(account: Account, upstream: OneMailbox) -> None:
     upstream.drops_at_body = {1}
     want(account, 1)

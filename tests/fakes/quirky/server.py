@@ -291,7 +291,7 @@ class QuirkyImap(ScriptedImap):
 
     @property
     def _reason(self) -> bytes:
-        return b"UID FETCH Server error" if self.has(Quirk.STUCK_26) else b"cannot convert this item"
+        return b"[UNAVAILABLE] UID FETCH Server error" if self.has(Quirk.STUCK_26) else b"cannot convert this item"
 
     def _refused_fetch(self, numbers: bytes, items: bytes, wanted: list[int]) -> Answer | None:
         ranges = [tuple(map(int, part.split(b":"))) for part in numbers.replace(b"*", b"4294967295").split(b",")]

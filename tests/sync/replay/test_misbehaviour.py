@@ -14,6 +14,7 @@ from mailcache.flags import FlagSet
 from mailcache.models import Account, Mailbox, Message, Mutation, Remote
 from mailcache.names import RECOVERED
 from mailcache.services.mutation_control import retry_mutations
+from mailcache.wire.number_set import NumberSet
 from sync.replay.run import ReplayEnd
 from tests.builders import make_account, message_bytes
 from tests.fakes.writable_imap import WritableImap
@@ -190,6 +191,26 @@ class TestIdentity:
         hands.replay()
         assert len(server.asked(b"APPEND")) == 1
         assert hands.unsettled() == []
+
+
+class TestWithoutUidvalidity:
+    """Quirk 41: syncs number such a mailbox themselves, and replay goes by their numbers."""
+
+    def test_changes_are_replayed(self, server: WritableImap) -> None:
+        server.says_uidvalidity = server.says_appenduid = False
+        server.capabilities = b"IMAP4rev1"
+        box = server.boxes[b"INBOX"]
+        for number in (1, 2, 3):
+            box.add(message_bytes(f"number {number}"))
+        hands = LocalHands(make_account(port=server.port))
+        hands.sync()
+        hands.store("\\Flagged", uids=NumberSet.from_numbers([1]))
+        hands.append(message_bytes("new"))
+        hands.replay()
+        hands.sync()
+        assert hands.unsettled() == []
+        assert box.flags[1] == {b"\\Flagged"}
+        assert len(hands.uids()) == len(box.messages) == 4
 
 
 class TestSent:
