@@ -31,7 +31,7 @@ from mailcache.wire.number_set import NumberSet
 
 _RESERVE = """
     UPDATE mailcache_account SET used_bytes = used_bytes + %(bytes)s
-    WHERE id = %(account)s AND (%(bytes)s <= 0 OR used_bytes + %(bytes)s <= quota_bytes)
+    WHERE id = %(account)s AND (%(bytes)s = 0 OR used_bytes + %(bytes)s <= quota_bytes)
 """
 _UPSTREAM_IS_FULL = """
     SELECT 1 FROM mailcache_mutation
@@ -104,8 +104,10 @@ def append_messages(*, user_id: int, mailbox_id: int, messages: Sequence[Appende
     Their bytes are durable already, or become so with this transaction. In a label mailbox they are shown, and in All
     Mail. Raises ``NoSuchMailbox``, ``OverQuota``.
     """
-    account_id = _reserve(user_id, mailbox_id, sum(message.parsed.size for message in messages))
-    content_ids = _keep_contents(account_id, messages)
+    account_id = _account_of(user_id, mailbox_id)
+    # Contents, then the account, then mailboxes: in the order in which an ingest of bodies takes them.
+    content_ids, added = _keep_contents(account_id, messages)
+    _reserve(account_id, added, sum(message.parsed.size for message in messages))
     work = partial(_append, mailbox_id, messages, content_ids)
     return with_locks([mailbox_id], work, user_id=user_id)
 
@@ -153,22 +155,25 @@ def _queue(
     )
 
 
-def _reserve(user_id: int, mailbox_id: int, size: int) -> int:
-    """Take room for ``size`` bytes from the account's quota, whose row is locked before any mailbox's."""
+def _account_of(user_id: int, mailbox_id: int) -> int:
     owner = fetch_all(_ACCOUNT_OF, {"mailbox": mailbox_id, "user": user_id})
     if not owner:
         raise NoSuchMailbox("no such mailbox")
     ((account_id, name),) = owner
     check_not_recovered(name)
-    if not execute(_RESERVE, {"account": account_id, "bytes": size}):
-        raise OverQuota("the account's quota is used up")
-    if fetch_all(_UPSTREAM_IS_FULL, {"account": account_id, "bytes": size, "pending": MutationState.PENDING.value}):
-        raise OverQuota("the mail provider has no room for it: what was appended before still waits")
     return int(account_id)
 
 
-def _keep_contents(account_id: int, messages: Sequence[AppendedMessage]) -> list[int]:
-    """Return the Content of each message; what was here already gives its room back."""
+def _reserve(account_id: int, added: int, size: int) -> None:
+    """Take room for ``added`` bytes from the account's quota; ``size`` is that of the messages upstream."""
+    if not execute(_RESERVE, {"account": account_id, "bytes": added}):
+        raise OverQuota("the account's quota is used up")
+    if fetch_all(_UPSTREAM_IS_FULL, {"account": account_id, "bytes": size, "pending": MutationState.PENDING.value}):
+        raise OverQuota("the mail provider has no room for it: what was appended before still waits")
+
+
+def _keep_contents(account_id: int, messages: Sequence[AppendedMessage]) -> tuple[list[int], int]:
+    """Return the Content of each message, and how many bytes were not here already."""
     rows = {
         message.segment.name: Segment.objects.create(
             account_id=account_id, name=message.segment.name, size=message.segment.size
@@ -186,13 +191,10 @@ def _keep_contents(account_id: int, messages: Sequence[AppendedMessage]) -> list
         for message in messages
     ]
     kept = add_or_share_contents(account_id=account_id, contents=contents)
-    unused = sum(message.parsed.size for message in messages) - sum(kept.added.values())
-    if unused:
-        execute(_RESERVE, {"account": account_id, "bytes": -unused})
     for message in messages:
         if message.segment is not None and message.sha256 not in kept.added:
             note_dead_bytes(rows[message.segment.name], message.segment.size)
-    return [kept.ids[message.sha256] for message in messages]
+    return [kept.ids[message.sha256] for message in messages], sum(kept.added.values())
 
 
 def _add(

@@ -82,7 +82,8 @@ class AddedContents:
 def add_or_share_contents(*, account_id: int, contents: Sequence[NewContent]) -> AddedContents:
     """Keep contents that are not here yet, in the caller's transaction, and lock those that are."""
     first_by_hash = {content.sha256: content for content in reversed(contents)}
-    columns = _columns(list(first_by_hash.values()))
+    # In one order: two that bring the same bytes at once wait for each other in one direction only.
+    columns = _columns([first_by_hash[sha256] for sha256 in sorted(first_by_hash)])
     rows = fetch_all(_ADD, {**columns, "account": account_id, "version": RENDERING_VERSION})
     added = {bytes(sha256): (content_id, size) for sha256, content_id, size in rows}
     ids = {sha256: content_id for sha256, (content_id, _) in added.items()}

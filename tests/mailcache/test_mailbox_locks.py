@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -11,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from mailcache.errors import NoSuchMailbox
 from mailcache.flags import FlagSet
 from mailcache.journal import lock_mailbox
-from mailcache.models import Mailbox, MailboxRole, Message, Mutation
+from mailcache.models import Content, Mailbox, MailboxRole, Message, Mutation
+from mailcache.services.contents import AddedContents, add_or_share_contents
 from mailcache.services.flags import store_flags
 from mailcache.services.ingest_list import delete_mailbox_rows, ingest_mailbox_list
 from mailcache.services.ingest_skeleton import SkeletonRow, add_messages
@@ -153,6 +155,39 @@ def test_a_list_is_taken_over_while_a_client_writes(queued: QueuedAccount) -> No
     assert ingest_mailbox_list(fence=queued.sync_fence, listed=listed).created == 1
     thread.join(timeout=20)
     assert failed == []
+
+
+def test_bytes_that_are_fetched_while_a_client_appends_them(
+    queued: QueuedAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider files what was sent, and the client appends it as well."""
+    kept = threading.Event()
+
+    def keep_and_wait(**arguments: Any) -> AddedContents:
+        found = add_or_share_contents(**arguments)
+        kept.set()
+        wait_until(_somebody_waits)
+        return found
+
+    monkeypatch.setattr("mailcache.services.ingest_bodies.add_or_share_contents", keep_and_wait)
+    failed: list[OperationalError] = []
+    data = message_bytes()
+
+    def fetch() -> None:
+        try:
+            queued.arrive(queued.archive, 1, data)
+        except OperationalError as error:
+            failed.append(error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=fetch)
+    thread.start()
+    assert kept.wait(timeout=20)
+    queued.append(queued.archive, data)
+    thread.join(timeout=20)
+    assert failed == []
+    assert Content.objects.filter(messages__mailbox=queued.archive).distinct().count() == 1
 
 
 def _somebody_waits() -> bool:
