@@ -47,8 +47,6 @@ SLICE_SECONDS = 20.0
 # in the slow one: a large message over a slow line takes as long as bytes come, and would never come in pieces.
 _CUT_AFTER = 5.0
 _END_AFTER = 9.0
-# The first connection fetches faster than one batch after the other can be stored.
-_STORING = 2
 # What an upstream must say twice before it is believed (a mailbox is empty, or gone) is asked again this soon.
 _LOOK_AGAIN = timedelta(seconds=45)
 _SOONEST = timedelta(seconds=5)
@@ -228,7 +226,7 @@ class _Slice:
             most=limits.body_workers(connection_limits(self._account, self._profile).account),
             counters=self._counters,
         )
-        with BodyStore(self._fence, work.counters, threads=_STORING) as store, workers:
+        with BodyStore(self._fence, work.counters) as store, workers:
             Passes(
                 work,
                 store,

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
+from django.db import connections
+
 from mailcache.services.ingest_bodies import BodiesAdded
 from mailcache.services.leases import Fence
 from mailcache.spool import SpooledLiteral
-from sync.database_calls import close_connections_of
 from sync.services.runs import Counters
 from sync.spool import FetchedBody
 from sync.storing import store_bodies
 
 
 class BodyStore:
-    """Takes batches of one mailbox each; at most ``threads`` of them are being stored while the next is fetched.
+    """Takes batches of one mailbox after the other; at most one is being stored while the next is fetched.
 
-    With two, one batch is parsed while the database works on the other. A fault in storing is raised by the next
-    ``put`` or ``drain``.
+    A fault in storing is raised by the next ``put`` or ``drain``.
     """
 
-    def __init__(self, fence: Fence, counters: Counters, *, threads: int = 1) -> None:
+    def __init__(self, fence: Fence, counters: Counters) -> None:
         self._fence = fence
         self._counters = counters
-        self._counting = threading.Lock()
-        self._threads = threads
-        self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="bodies")
-        self._pending: deque[Future[None]] = deque()
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bodies")
+        self._pending: Future[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -43,26 +39,25 @@ class BodyStore:
         try:
             self.drain()
         finally:
-            close_connections_of(self._executor, self._threads)
+            # Not ``connection.close``: that name would be looked up here, in the wrong thread.
+            self._executor.submit(connections.close_all)
             self._executor.shutdown(wait=True)
 
     def put(self, mailbox_id: int, bodies: Sequence[FetchedBody], *, on_end: Callable[[], None]) -> None:
-        """Hand over a batch; waits until there is room. ``on_end`` is called when it is committed, or failed."""
+        """Hand over a batch; waits for the one before it. ``on_end`` is called when it is committed, or failed."""
         try:
-            self._wait_for_all_but(self._threads - 1)
+            self.drain()
         except BaseException:
             _discard(bodies)
             raise
         if bodies:
-            self._pending.append(self._executor.submit(self._store_and_tell, mailbox_id, bodies, on_end))
+            self._pending = self._executor.submit(self._store_and_tell, mailbox_id, bodies, on_end)
 
     def drain(self) -> None:
         """Wait until everything handed over is committed."""
-        self._wait_for_all_but(0)
-
-    def _wait_for_all_but(self, most: int) -> None:
-        while len(self._pending) > most:
-            self._pending.popleft().result()
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
 
     def _store_and_tell(self, mailbox_id: int, bodies: Sequence[FetchedBody], on_end: Callable[[], None]) -> None:
         try:
@@ -71,9 +66,8 @@ class BodyStore:
             on_end()
 
     def _count(self, added: BodiesAdded) -> None:
-        with self._counting:
-            self._counters.bodies_added += added.stored + added.duplicate
-            self._counters.sizes_corrected += added.resized
+        self._counters.bodies_added += added.stored + added.duplicate
+        self._counters.sizes_corrected += added.resized
 
 
 def _discard(bodies: Sequence[FetchedBody]) -> None:

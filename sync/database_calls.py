@@ -29,16 +29,11 @@ class DatabaseCalls:
 
     def close(self) -> None:
         """Finish what was begun and close the connections."""
-        close_connections_of(self._executor, self._threads)
+        # Each thread takes one of these, because none of them ends before all have begun.
+        together = threading.Barrier(self._threads)
+        for _ in range(self._threads):
+            self._executor.submit(_close_connections, together)
         self._executor.shutdown(wait=True)
-
-
-def close_connections_of(executor: ThreadPoolExecutor, threads: int) -> None:
-    """Have each of an executor's ``threads`` close its connections, when it has done what it was given."""
-    # Each takes one of these, because none of them ends before all have begun.
-    together = threading.Barrier(threads)
-    for _ in range(threads):
-        executor.submit(_close_connections, together)
 
 
 def _on_a_good_connection(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

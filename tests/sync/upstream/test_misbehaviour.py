@@ -285,7 +285,8 @@ def test_a_search_that_cannot_be_read_is_a_fault(script: Script, answer: bytes) 
 @pytest.mark.parametrize(
     ("answer", "error", "severity", "poisoned"),
     [
-        (b"{tag} NO [SERVERBUG] oops\r\n", CommandNo, Severity.TRANSIENT, False),
+        (b"{tag} NO [SERVERBUG] oops\r\n", CommandNo, Severity.MESSAGE, False),
+        (b"{tag} NO [LIMIT] too much\r\n", CommandNo, Severity.TRANSIENT, False),
         (b"{tag} NO UID FETCH Server error\r\n", CommandNo, Severity.MESSAGE, False),
         (b"{tag} NO [AUTHENTICATIONFAILED] revoked\r\n", CommandNo, Severity.ACCOUNT, False),
         (b"{tag} BAD Command Argument Error. 11\r\n", CommandBad, Severity.MESSAGE, False),
