@@ -73,6 +73,10 @@ class WatchLeases:
         """Prolong all leases; those that have passed to somebody else are no longer held."""
         began = self._clock()
         kept = leases.renew_all(kind=LeaseKind.WATCH, holder=self._holder)
+        # Taken, or given back, by a call that failed: nobody else could take them for as long as they are renewed.
+        strays = [account_id for account_id, _ in kept if account_id not in self._held]
+        if strays:
+            leases.release_all(account_ids=strays, kind=LeaseKind.WATCH, holder=self._holder)
         self._held = {pk: fence for pk, fence in self._held.items() if (pk, fence.generation) in kept}
         self._renewed = began
 
