@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 # A client that sends faster than its commands are carried out is made to wait.
 _MAX_WAITING_BYTES = 256 * 1024
 _WRITE_HIGH_WATER = 256 * 1024
+# How long a client may take to read what is left when the connection ends; uvloop would wait for ever.
+_LAST_WORDS_SECONDS = 30.0
 # Linux only.
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
@@ -110,6 +112,11 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._can_write.set()
+        # Who takes what is sent is there, however long a slow link needs for one answer.
+        if self._session_required.scope is not None:
+            self._restart_timer()
+        # Not at once: this may be called from within a write, in the middle of an answer.
+        asyncio.get_running_loop().call_soon(self._pump_if_free)
 
     # The channel of the session.
 
@@ -153,6 +160,9 @@ class Connection(asyncio.Protocol):
             )
         finally:
             self._starting_tls = False
+        # Whatever was paused was so for the transport beneath.
+        self._reading_paused = False
+        self._can_write.set()
         session.tls = True
 
     # The end.
@@ -160,15 +170,23 @@ class Connection(asyncio.Protocol):
     def say_bye(self, text: str) -> None:
         """Tell the client why, and close when it has been sent."""
         if not self._closing:
-            self._closing = True
             self.write(responses.untagged_status("BYE", text))
-            if self._transport is not None:
-                self._transport.close()
+            self._close()
 
     def abort(self) -> None:
         """Close at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def _close(self) -> None:
+        """Close when all has been sent, or the client has had its time to take it."""
+        if self._closing or self._transport is None:
+            return
+        self._closing = True
+        self._transport.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(_LAST_WORDS_SECONDS, self.abort)
 
     # Commands.
 
@@ -181,9 +199,15 @@ class Connection(asyncio.Protocol):
     def _pump(self) -> None:
         """Take events until a command has to wait for something."""
         if self._line_waiter is not None:
-            self._pump_lines()
+            # What follows the line that ends the command is a command again.
+            if not self._line_waiter.done():
+                self._pump_lines()
             return
         while self._task is None and not self._closing:
+            if not self._can_write.is_set():
+                # Who does not read gets no more answers, or they would fill the memory.
+                self._pause_reading()
+                return
             event = self._protocol.next_event()
             match event:
                 case None:
@@ -201,9 +225,16 @@ class Connection(asyncio.Protocol):
                 case LineReceived():
                     raise AssertionError("a line outside of IDLE and AUTHENTICATE")
 
+    def _pump_if_free(self) -> None:
+        if self._task is None:
+            self._pump()
+
     def _pump_lines(self) -> None:
         event = self._protocol.next_event()
-        if isinstance(event, Hangup):
+        if event is None:
+            # The line may be behind commands that were too many to read on.
+            self._resume_reading()
+        elif isinstance(event, Hangup):
             self.say_bye(event.text)
         elif isinstance(event, LineReceived):
             self._lines.append(event.line)
@@ -227,13 +258,22 @@ class Connection(asyncio.Protocol):
         session = self._session_required
         try:
             answer = await run(session, tagged.command)
-            if states.may_expunge(tagged.command):
-                await session.refresh()
         except EXPECTED as error:
             answer = answer_to(error)
             if answer.code in ("UNAVAILABLE", "SERVERBUG"):
                 logger.warning("%s: %s: %s", session.peer, tagged.command.name, error)
+        else:
+            if states.may_expunge(tagged.command):
+                await self._refresh(tagged)
         self._finish(tagged, answer)
+
+    async def _refresh(self, tagged: Tagged) -> None:
+        session = self._session_required
+        try:
+            await session.refresh()
+        except EXPECTED as error:
+            # What the command did is done: answered NO, an APPEND would be sent again. The next command tells the rest.
+            logger.warning("%s: %s: no updates: %s", session.peer, tagged.command.name, error)
 
     def _finish(self, tagged: Tagged, answer: Answer) -> None:
         session = self._session_required
@@ -247,9 +287,8 @@ class Connection(asyncio.Protocol):
             # What comes next is the client's handshake, which is not for this protocol.
             self._transport.pause_reading()
         self.write(responses.tagged(tagged.tag, answer.status, answer.text, code=answer.code))
-        if session.state is State.LOGOUT and self._transport is not None:
-            self._closing = True
-            self._transport.close()
+        if session.state is State.LOGOUT:
+            self._close()
 
     def _command_ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
@@ -300,7 +339,7 @@ class Connection(asyncio.Protocol):
     # Flow and time.
 
     def _pause_reading(self) -> None:
-        if not self._reading_paused and self._transport is not None:
+        if not self._reading_paused and self._transport is not None and not self._transport.is_closing():
             self._reading_paused = True
             self._transport.pause_reading()
 
@@ -315,12 +354,25 @@ class Connection(asyncio.Protocol):
             self._transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def _restart_timer(self) -> None:
+        if self._closing:
+            return
         if self._timer is not None:
             self._timer.cancel()
         configuration = self._services.configuration
         before_login = self._session is None or self._session.scope is None
         seconds = configuration.login_timeout if before_login else configuration.idle_timeout
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.say_bye, "nothing heard for too long")
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        is_answering = self._task is not None and self._line_waiter is None
+        if self._session_required.scope is None or not is_answering:
+            self.say_bye("nothing heard for too long")
+        elif self._can_write.is_set():
+            # The client waits for us, and BYE could end up within a literal.
+            self._restart_timer()
+        else:
+            # It has taken next to nothing of a large answer in all this time.
+            self.abort()
 
 
 def _is_local(peer: str) -> bool:

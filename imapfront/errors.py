@@ -40,6 +40,7 @@ _CODES: tuple[tuple[type[errors.MailcacheError], str], ...] = (
     (errors.InvalidValue, "CANNOT"),
     (errors.OverQuota, "OVERQUOTA"),
     (errors.TooBig, "TOOBIG"),
+    (errors.MessagesGone, "EXPUNGEISSUED"),
     (errors.BytesNotHere, "UNAVAILABLE"),
     (errors.SegmentMissing, "UNAVAILABLE"),
 )

@@ -117,7 +117,12 @@ async def _write(
 async def _stream(session: Session, reader: _Reader, value: _Value) -> None:
     end = value.start + value.size
     for start in range(value.start, end, _PIECE_BYTES):
-        session.write(await reader.read(start, min(_PIECE_BYTES, end - start)))
+        try:
+            piece = await reader.read(start, min(_PIECE_BYTES, end - start))
+        except SegmentMissing as error:
+            # Whatever was said now would be taken for the message.
+            raise ConnectionAbortedError(str(error)) from error
+        session.write(piece)
         await session.channel.drain()
 
 

@@ -70,6 +70,15 @@ class View:
         self.modseq = snapshot.highestmodseq
         return Updates(expunged, exists, self.recent if exists is not None else None, changed)
 
+    def knows(self, uid: int, modseq: int) -> bool:
+        """Tell whether the client was told what a message was like at ``modseq``."""
+        return modseq <= self.modseq or self.told.get(uid, 0) >= modseq
+
+    def untold(self, snapshot: Snapshot) -> list[int]:
+        """Return the UIDs of messages whose flags have changed and are yet to be told, without those that are gone."""
+        changed = (uid for uid in snapshot.changed_since(self.modseq) if self.position(uid) >= 0)
+        return [uid for uid in changed if snapshot.position(uid) >= 0 and not self._was_told(uid, snapshot)]
+
     def _was_told(self, uid: int, snapshot: Snapshot) -> bool:
         return uid in self.told and self.told[uid] == snapshot.modseqs[snapshot.position(uid)]
 

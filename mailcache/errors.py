@@ -31,6 +31,10 @@ class BytesNotHere(MailcacheError):
     """The message's bytes have not been fetched from the upstream yet (``[UNAVAILABLE]``)."""
 
 
+class MessagesGone(MailcacheError):
+    """Some of the messages no longer exist, and nothing was done to the others (``[EXPUNGEISSUED]``)."""
+
+
 class LeaseLost(MailcacheError):
     """The caller's lease on the account has passed to somebody else; nothing was written."""
 

@@ -50,6 +50,8 @@ _END_AFTER = 9.0
 # What an upstream must say twice before it is believed (a mailbox is empty, or gone) is asked again this soon.
 _LOOK_AGAIN = timedelta(seconds=45)
 _SOONEST = timedelta(seconds=5)
+# Of many messages that were set aside each has its own date.
+_BODIES_SOONEST = timedelta(minutes=2)
 
 # A fault that lasts until somebody acts is tried as rarely as one that has failed this many times more.
 _LASTING = 12
@@ -312,11 +314,12 @@ class _Slice:
         mailboxes = Mailbox.objects.mirrored(account_id).filter(selectable=True, sync_paused_reason="")
         checkpoints = Checkpoint.objects.filter(account_id=account_id, mailbox__in=mailboxes)
         bodies = self._dispenser.permitted(Listing.objects.put_off(account_id, since=self._began))
+        date = bodies.filter(mailbox__in=mailboxes).aggregate(at=Min("retry_at"))["at"]
         held_back = checkpoints.filter(gone_seen_at__isnull=False).exclude(retry_at__gt=now)
         is_doubted = held_back.exists() or mailboxes.filter(missed_lists__gt=0).exists()
         dates = [
             checkpoints.filter(retry_at__gt=self._began).aggregate(at=Min("retry_at"))["at"],
-            bodies.filter(mailbox__in=mailboxes).aggregate(at=Min("retry_at"))["at"],
+            max(date, now + _BODIES_SOONEST) if date else None,
             now + _LOOK_AGAIN if is_doubted else None,
         ]
         return max(now + _SOONEST, min(date for date in dates if date)) if any(dates) else None

@@ -21,7 +21,7 @@ from sync.work import SUSPECT_AFTER, SliceWork
 logger = logging.getLogger(__name__)
 
 # Messages of which none came may be bad ones, or the upstream is: then they should not wait for long after it recovers.
-_ASIDE_AT_MOST = timedelta(hours=1)
+_ASIDE_SECONDS = (600.0, 1200.0)
 # So often in one slice a connection that broke is replaced.
 _REPLACED = 3
 
@@ -105,12 +105,12 @@ class FaultHandler:
         )
 
     def _put_aside(self, error: NothingDelivered) -> None:
-        attempts = min(message.attempts for message in error.messages)
         park_listings(
             fence=self._work.fence,
             remote_ids=[message.remote_id for message in error.messages],
             reason=str(error),
-            retry_at=timezone.now() + min(mailbox_delay(attempts + 1, self._work.rng), _ASIDE_AT_MOST),
+            retry_at=timezone.now() + timedelta(seconds=self._work.rng.uniform(*_ASIDE_SECONDS)),
+            blame=False,
         )
         self._work.counters.bodies_parked += len(error.messages)
         # The mailbox had been compared: the account is in step but for these.

@@ -38,16 +38,14 @@ async def _transfer(session: Session, command: Copy | Move, *, move: bool) -> Tr
         transfer = move_messages if move else copy_messages
     else:
         transfer = move_across_accounts if move else copy_across_accounts
-    result = await session.services.threads.run(
+    return await session.services.threads.run(
         transfer,
         user_id=session.user.user_id,
         mailbox_id=selected.shared.id,
         target_id=target.id,
         uids=uids,
+        all_or_none=not command.uid,
     )
-    if not command.uid and len(result.source_uids) < len(uids):
-        raise CommandFailed("some of the messages no longer exist", code="EXPUNGEISSUED")
-    return result
 
 
 async def _target(session: Session, name: str) -> MailboxInfo:

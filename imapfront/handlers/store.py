@@ -32,6 +32,8 @@ async def run_store(session: Session, command: Store) -> Answer:
     )
     await session.refresh()
     gone = await _tell(session, command, uids, result)
+    if session.condstore and result.changed and not command.uid:
+        _tell_others(session)
     return _ended(selected, command, result, gone)
 
 
@@ -48,8 +50,12 @@ async def _tell(session: Session, command: Store, uids: NumberSet, result: Store
             continue
         # Told here, or not to be told: what another client did to the message in the meantime has a later modseq.
         if uid in result.changed and snapshot.modseqs[at] == result.modseq:
-            view.told[uid] = result.modseq
-        items = _items(session, command, uid, at, changed=uid in result.changed)
+            view.told[uid], is_known = result.modseq, view.knows(uid, result.before[uid])
+        else:
+            is_known = True
+        # What another client did to it before, and was not told, a SILENT client cannot know of (RFC 3501 6.4.6).
+        is_silent = command.silent and is_known
+        items = _items(session, uid, at, changed=uid in result.changed, is_silent=is_silent, with_uid=command.uid)
         if items:
             lines.append(responses.fetch(view.position(uid) + 1, items))
         if len(lines) == _LINES_AT_ONCE:
@@ -60,12 +66,28 @@ async def _tell(session: Session, command: Store, uids: NumberSet, result: Store
     return gone
 
 
-def _items(session: Session, command: Store, uid: int, at: int, *, changed: bool) -> list[bytes]:
+def _tell_others(session: Session) -> None:
+    """Write the flags of other messages that have changed: their modseqs are below that of what was stored.
+
+    A client that keeps the highest modseq that it was told would not ask for them again. Only EXPUNGE has to wait.
+    """
     selected = session.mailbox
-    items = [] if command.silent else [flags_item(selected, uid, at)]
-    if session.condstore and (changed or not command.silent):
+    snapshot, view = selected.shared.snapshot, selected.view
+    lines = []
+    for uid in view.untold(snapshot):
+        at = snapshot.position(uid)
+        items = [flags_item(selected, uid, at), modseq_item(selected, at)]
+        lines.append(responses.fetch(view.position(uid) + 1, items))
+        view.told[uid] = snapshot.modseqs[at]
+    session.write(b"".join(lines))
+
+
+def _items(session: Session, uid: int, at: int, *, changed: bool, is_silent: bool, with_uid: bool) -> list[bytes]:
+    selected = session.mailbox
+    items = [] if is_silent else [flags_item(selected, uid, at)]
+    if session.condstore and (changed or not is_silent):
         items.append(modseq_item(selected, at))
-    return [b"UID %d" % uid, *items] if items and command.uid else items
+    return [b"UID %d" % uid, *items] if items and with_uid else items
 
 
 def _ended(selected: Selected, command: Store, result: StoreResult, gone: int) -> Answer:

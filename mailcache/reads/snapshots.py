@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from psycopg import AsyncConnection, IsolationLevel
@@ -112,6 +113,11 @@ async def _load(connection: Connection, scope: Scope, mailbox_id: int) -> Loaded
     return LoadedMailbox(uidvalidity, uidnext, highestmodseq, messages)
 
 
+def _union(texts: Iterable[str]) -> NumberSet:
+    """Return the union of sets as the journal has them; of any number of them at once."""
+    return NumberSet(chain.from_iterable(NumberSet.parse(text).ranges for text in texts))
+
+
 async def _load_since(
     connection: Connection, scope: Scope, mailbox_id: int, since: int
 ) -> LoadedChanges | LoadedMailbox | None:
@@ -123,11 +129,9 @@ async def _load_since(
         return await _load(connection, scope, mailbox_id)
     where = {"account": account_id, "mailbox": mailbox_id}
     cursor = await connection.execute(_CHANGES, {**where, "since": since})
-    touched, expunged = NumberSet(), NumberSet()
-    for _, appeared, changed, gone in await cursor.fetchall():
-        touched = touched | NumberSet.parse(appeared) | NumberSet.parse(changed)
-        expunged = expunged | NumberSet.parse(gone)
-    uids = list(touched - expunged)
+    changes = await cursor.fetchall()
+    expunged = _union(gone for *_, gone in changes)
+    uids = list(_union(text for _, *texts, _ in changes for text in texts) - expunged)
     messages: list[Any] = []
     if uids:
         cursor = await connection.execute(_SOME, {**where, "uids": uids})

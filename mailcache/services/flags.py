@@ -25,13 +25,14 @@ _NOTHING = NumberSet()
 class StoreResult:
     """What a change of flags did.
 
-    ``modseq`` is None when nothing changed; ``changed`` has the new flags by UID; ``modified`` names the messages that
-    UNCHANGEDSINCE kept from being changed (RFC 7162 3.1.3).
+    ``modseq`` is None when nothing changed; ``changed`` has the new flags by UID, ``before`` the modseq that each of
+    them had until then; ``modified`` names the messages that UNCHANGEDSINCE kept from being changed (RFC 7162 3.1.3).
     """
 
     modseq: int | None = None
     changed: Mapping[int, FlagSet] = field(default_factory=dict)
     modified: NumberSet = _NOTHING
+    before: Mapping[int, int] = field(default_factory=dict)
 
 
 def store_flags(
@@ -65,7 +66,12 @@ def _store(
     change_flags(locks, changes)
     origins = {key: twin for key, group in twins.items() for twin in group if twin.is_origin}
     _queue(locked, changing, origins, store)
-    return StoreResult(locked.modseq, {one.uid: store.after(one.flags) for one in changing}, modified)
+    return StoreResult(
+        locked.modseq,
+        {one.uid: store.after(one.flags) for one in changing},
+        modified,
+        before={one.uid: one.modseq for one in changing},
+    )
 
 
 def _queue(

@@ -103,9 +103,14 @@ def put_off_bodies(*, fence: Fence, mailbox_id: int, uidvalidity: int, uids: Col
 
 
 @transaction.atomic
-def park_listings(*, fence: Fence, remote_ids: Collection[int], reason: str, retry_at: datetime) -> None:
-    """Put messages aside until ``retry_at``, with the reason why their bytes could not be fetched."""
+def park_listings(
+    *, fence: Fence, remote_ids: Collection[int], reason: str, retry_at: datetime, blame: bool = True
+) -> None:
+    """Put messages aside until ``retry_at``, with the reason why their bytes could not be fetched.
+
+    ``blame`` counts it as an attempt at each of them.
+    """
     leases.check(fence)
     Listing.objects.filter(account_id=fence.account_id, remote_id__in=remote_ids).update(
-        parked_reason=reason, retry_at=retry_at, attempts=F("attempts") + 1
+        parked_reason=reason, retry_at=retry_at, attempts=F("attempts") + int(blame)
     )

@@ -147,6 +147,7 @@ def _throw_away(
         source_id=all_mail_of(source.account_id),
         target_id=target.id,
         pairs=pairs,
+        marked=False,
     )
     everywhere: dict[int, list[Shown]] = {source.id: list(messages)}
     carried: list[tuple[int, int | None]] = []
@@ -182,7 +183,9 @@ def _take_back(
     made = add_copies(locks[all_mail], messages, marked=False)
     shown = add_copies(target, messages, marked=False)
     pairs = list(zip(made.ids, messages, strict=True))
-    creators = queue_transfers(kind, account_id=source.account_id, source_id=source.id, target_id=all_mail, pairs=pairs)
+    creators = queue_transfers(
+        kind, account_id=source.account_id, source_id=source.id, target_id=all_mail, pairs=pairs, marked=False
+    )
     label_new(all_mail, target, list(zip(shown.ids, creators, strict=True)))
     if kind is MutationKind.MOVE:
         forget_refused(source, [message.id for message in messages])

@@ -45,13 +45,15 @@ _NOTE_ACCEPTED = """
     WHERE account_id = %(account)s AND id = ANY(%(ids)s) AND state = %(sent)s
 """
 _NOTE_SEARCHED = """
-    UPDATE mailcache_mutation SET noted = noted || jsonb_build_object('uidnext', %(uidnext)s::bigint)
+    UPDATE mailcache_mutation
+    SET noted = noted || jsonb_build_object('uidvalidity', %(uidvalidity)s::bigint, 'uidnext', %(uidnext)s::bigint)
     WHERE account_id = %(account)s AND id = ANY(%(ids)s) AND state = %(sent)s
 """
 _RETRY = """
     UPDATE mailcache_mutation
-    SET state = CASE WHEN %(known)s THEN %(pending)s ELSE state END, attempts = attempts + %(counts)s,
-        last_error = %(error)s, next_try_at = %(next_try_at)s, over_quota = %(over_quota)s
+    SET state = CASE WHEN %(known)s AND NOT noted ? 'accepted' THEN %(pending)s ELSE state END,
+        attempts = attempts + %(counts)s, last_error = %(error)s, next_try_at = %(next_try_at)s,
+        over_quota = %(over_quota)s
     WHERE account_id = %(account)s AND id = ANY(%(ids)s) AND state IN (%(pending)s, %(sent)s)
 """
 _PARK = """
@@ -139,10 +141,10 @@ def note_accepted(*, fence: Fence, ids: Collection[int]) -> None:
 
 
 @transaction.atomic
-def note_searched(*, fence: Fence, ids: Collection[int], uidnext: int) -> None:
+def note_searched(*, fence: Fence, ids: Collection[int], uidvalidity: int, uidnext: int) -> None:
     """Note that creators made none of the messages below ``uidnext``: those may be taken for new mail."""
     leases.check(fence)
-    execute(_NOTE_SEARCHED, {**_which(fence, ids), "uidnext": uidnext})
+    execute(_NOTE_SEARCHED, {**_which(fence, ids), "uidvalidity": uidvalidity, "uidnext": uidnext})
 
 
 @transaction.atomic

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from mailcache.errors import InvalidValue, NoSuchMailbox
+from mailcache.errors import InvalidValue, MessagesGone, NoSuchMailbox
 from mailcache.journal import LockedMailbox
 from mailcache.models import Mailbox, MutationKind
 from mailcache.services.copy_flags import note_agreed
@@ -23,29 +23,38 @@ from mailcache.services.transferred import (
 from mailcache.wire.number_set import NumberSet
 
 
-def copy_messages(*, user_id: int, mailbox_id: int, target_id: int, uids: NumberSet) -> TransferResult:
+def copy_messages(
+    *, user_id: int, mailbox_id: int, target_id: int, uids: NumberSet, all_or_none: bool = False
+) -> TransferResult:
     """Copy messages into another mailbox (or the same one) of the account; raises ``NoSuchMailbox``.
 
-    Where mailboxes are labels, ``label_changes`` tells what becomes of them.
+    Those that do not exist are left out; with ``all_or_none`` ``MessagesGone`` is raised instead. Where mailboxes are
+    labels, ``label_changes`` tells what becomes of them.
     """
-    work = partial(_transfer, MutationKind.COPY, mailbox_id, target_id, uids)
+    work = partial(_transfer, MutationKind.COPY, mailbox_id, target_id, uids, all_or_none=all_or_none)
     return with_locks({mailbox_id, target_id}, work, user_id=user_id)
 
 
-def move_messages(*, user_id: int, mailbox_id: int, target_id: int, uids: NumberSet) -> TransferResult:
-    """Move messages into another mailbox of the account; raises ``NoSuchMailbox``, ``InvalidValue``."""
+def move_messages(
+    *, user_id: int, mailbox_id: int, target_id: int, uids: NumberSet, all_or_none: bool = False
+) -> TransferResult:
+    """Move messages into another mailbox of the account, as ``copy_messages`` does; also raises ``InvalidValue``."""
     if mailbox_id == target_id:
         raise InvalidValue("messages cannot be moved to where they are")
-    work = partial(_transfer, MutationKind.MOVE, mailbox_id, target_id, uids)
+    work = partial(_transfer, MutationKind.MOVE, mailbox_id, target_id, uids, all_or_none=all_or_none)
     return with_locks({mailbox_id, target_id}, work, user_id=user_id)
 
 
-def _transfer(kind: MutationKind, source_id: int, target_id: int, uids: NumberSet, locks: Locks) -> TransferResult:
+def _transfer(
+    kind: MutationKind, source_id: int, target_id: int, uids: NumberSet, locks: Locks, *, all_or_none: bool
+) -> TransferResult:
     source, target = locks[source_id], locks[target_id]
     if source.account_id != target.account_id:
         raise NoSuchMailbox("the mailbox belongs to another account")
     check_not_recovered(Mailbox.objects.values_list("name", flat=True).get(pk=target_id))
     messages = select_messages(source, uids)
+    if all_or_none and len(messages) < len(uids):
+        raise MessagesGone("some of the messages no longer exist")
     if not messages:
         return TransferResult(target.uidvalidity)
     if concerns_labels(source, target):

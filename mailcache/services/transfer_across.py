@@ -10,7 +10,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import transaction
 
-from mailcache.errors import BytesNotHere
+from mailcache.errors import BytesNotHere, MessagesGone
 from mailcache.flags import FlagSet
 from mailcache.journal import lock_mailbox
 from mailcache.models import Content, Message
@@ -24,18 +24,23 @@ from mailcache.spool import SpooledLiteral, spool_directory
 from mailcache.wire.number_set import NumberSet
 
 
-def copy_across_accounts(*, user_id: int, mailbox_id: int, target_id: int, uids: NumberSet) -> TransferResult:
-    """Copy messages into a mailbox of another account of the user; all or none.
+def copy_across_accounts(
+    *, user_id: int, mailbox_id: int, target_id: int, uids: NumberSet, all_or_none: bool = False
+) -> TransferResult:
+    """Copy messages into a mailbox of another account of the user.
 
-    Raises ``NoSuchMailbox``, ``OverQuota``, and ``BytesNotHere`` for messages whose bytes have yet to come.
+    Those that do not exist are left out; with ``all_or_none`` ``MessagesGone`` is raised instead. Raises
+    ``NoSuchMailbox``, ``OverQuota``, and ``BytesNotHere`` for messages whose bytes have yet to come.
     """
-    messages = _messages(user_id, mailbox_id, uids)
+    messages = _messages(user_id, mailbox_id, uids, all_or_none=all_or_none)
     return _result(messages, _append(user_id, target_id, messages))
 
 
-def move_across_accounts(*, user_id: int, mailbox_id: int, target_id: int, uids: NumberSet) -> TransferResult:
+def move_across_accounts(
+    *, user_id: int, mailbox_id: int, target_id: int, uids: NumberSet, all_or_none: bool = False
+) -> TransferResult:
     """Move messages into a mailbox of another account of the user: they are there before they go here."""
-    messages = _messages(user_id, mailbox_id, uids)
+    messages = _messages(user_id, mailbox_id, uids, all_or_none=all_or_none)
     result = _result(messages, _append(user_id, target_id, messages))
     with_locks([mailbox_id], partial(_remove, mailbox_id, result.source_uids), user_id=user_id)
     return result
@@ -48,9 +53,11 @@ def _remove(mailbox_id: int, uids: Sequence[int], locks: Locks) -> None:
         remove_selected(locks, locked, copied)
 
 
-def _messages(user_id: int, mailbox_id: int, uids: NumberSet) -> list[Message]:
+def _messages(user_id: int, mailbox_id: int, uids: NumberSet, *, all_or_none: bool) -> list[Message]:
     rows = Message.objects.filter(account__user_id=user_id, mailbox_id=mailbox_id, uid__in=list(uids))
     messages = list(rows.select_related("content__segment").order_by("uid"))
+    if all_or_none and len(messages) < len(uids):
+        raise MessagesGone("some of the messages no longer exist")
     if any(message.content is None for message in messages):
         raise BytesNotHere("some of these messages have not been fetched from their server yet, try again later")
     return messages

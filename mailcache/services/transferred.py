@@ -165,11 +165,18 @@ def carry_mutations(account_id: int, pairs: Sequence[tuple[int, int | None]]) ->
 
 
 def queue_transfers(
-    kind: MutationKind, *, account_id: int, source_id: int, target_id: int, pairs: Sequence[tuple[int, SelectedMessage]]
+    kind: MutationKind,
+    *,
+    account_id: int,
+    source_id: int,
+    target_id: int,
+    pairs: Sequence[tuple[int, SelectedMessage]],
+    marked: bool = True,
 ) -> list[int]:
     """Queue what makes new messages appear upstream, by pairs of these and what they were made from.
 
-    One that is only here goes there from here. Returns the mutations, in the order of the messages.
+    One that is only here goes there from here. ``marked``: also as ``\\Deleted``. Returns the mutations, in the order
+    of the messages.
     """
     transfers: list[NewMutation] = []
     appends: list[NewMutation] = []
@@ -179,7 +186,7 @@ def queue_transfers(
             message.source_remote_id,
             message.creator_id,
             message.content_id,
-            delta=FlagDelta(add=message.flags),
+            delta=FlagDelta(add=message.flags if marked else message.flags.unmarked()),
             arguments=message.identity,
         )
         (appends if message.is_only_here else transfers).append(mutation)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from mailcache.flags import FlagSet
 from mailcache.models import Mailbox, Mutation, MutationKind, ParkedCause, Remote
@@ -37,26 +38,34 @@ def look_up(work: ReplayWork, step: Step) -> None:
 def resolve(work: ReplayWork, mailbox: Mailbox, members: Sequence[Queued]) -> None:
     """Do the same for some creators into one mailbox."""
     rows = work.rows(members)
-    selected, missing = _settle_arrived(work, mailbox, members, rows)
-    _deal_with_missing(work, missing, rows, selected)
+    _deal_with_missing(work, _settle_arrived(work, mailbox, members, rows), rows)
 
 
 def settle_arrived(work: ReplayWork, mailbox: Mailbox, members: Sequence[Queued]) -> list[Queued]:
     """Settle what some creators made in their mailbox; returns those that made nothing there."""
-    return _settle_arrived(work, mailbox, members, work.rows(members))[1]
+    return _settle_arrived(work, mailbox, members, work.rows(members)).missing
+
+
+class _Searched(NamedTuple):
+    """Creators that made nothing in their mailbox, and up to where it was searched, if all of it could be looked at."""
+
+    missing: list[Queued]
+    uidvalidity: int
+    uidnext: int | None
 
 
 def _settle_arrived(
     work: ReplayWork, mailbox: Mailbox, members: Sequence[Queued], rows: Mapping[int, Mutation]
-) -> tuple[SelectedMailbox, list[Queued]]:
+) -> _Searched:
     # Opened anew, to see what arrived.
     selected = work.upstream.select(bytes(mailbox.upstream_name or b""))
     uidvalidity = uidvalidity_of(selected, mailbox)
     members = [member for member in members if member.id in rows]
     current = _current(work, mailbox, uidvalidity, members, rows)
-    found = _find(work, mailbox, uidvalidity, {member.id: rows[member.id] for member in current})
+    found, untold = _find(work, mailbox, uidvalidity, {member.id: rows[member.id] for member in current})
     _settle_found(work, mailbox, selected, found, rows)
-    return selected, [member for member in current if member.id not in found]
+    missing = [member for member in current if member.id not in found]
+    return _Searched(missing, uidvalidity, None if untold else selected.uidnext)
 
 
 def _current(
@@ -112,14 +121,17 @@ def _settle_found(
             )
 
 
-def _deal_with_missing(
-    work: ReplayWork, missing: Sequence[Queued], rows: Mapping[int, Mutation], selected: SelectedMailbox
-) -> None:
-    accepted = [member for member in missing if rows[member.id].noted.get("accepted")]
-    unknown = [member for member in missing if member not in accepted]
-    if accepted and selected.uidnext:
+def _deal_with_missing(work: ReplayWork, searched: _Searched, rows: Mapping[int, Mutation]) -> None:
+    accepted = [member for member in searched.missing if rows[member.id].noted.get("accepted")]
+    unknown = [member for member in searched.missing if member not in accepted]
+    if accepted and searched.uidnext:
         # None of those that are there is it: syncs need not leave them out any longer.
-        note_searched(fence=work.fence, ids=[member.id for member in accepted], uidnext=selected.uidnext)
+        note_searched(
+            fence=work.fence,
+            ids=[member.id for member in accepted],
+            uidvalidity=searched.uidvalidity,
+            uidnext=searched.uidnext,
+        )
     work.fail(accepted, _NOT_FOUND, recovers=False)
     if work.upstream.profile.rewrites_bytes:
         work.park(unknown, _REWRITTEN, ParkedCause.UNCERTAIN)
@@ -127,9 +139,12 @@ def _deal_with_missing(
         work.fail(unknown, "the connection ended before it arrived", outcome_known=True)
 
 
-def _find(work: ReplayWork, mailbox: Mailbox, uidvalidity: int, rows: Mapping[int, Mutation]) -> dict[int, int]:
+def _find(
+    work: ReplayWork, mailbox: Mailbox, uidvalidity: int, rows: Mapping[int, Mutation]
+) -> tuple[dict[int, int], set[int]]:
+    """Return where creators made their messages, and the UIDs of messages of which the upstream did not tell."""
     if not rows:
-        return {}
+        return {}, set()
     first = min(_first_uid(row, uidvalidity) for row in rows.values())
     uids = [uid for uid in work.upstream.client.uid_search(b"UID %d:*" % first) if uid >= first]
     linked = set(
@@ -137,7 +152,8 @@ def _find(work: ReplayWork, mailbox: Mailbox, uidvalidity: int, rows: Mapping[in
         .filter(uid__gte=first)
         .values_list("uid", flat=True)
     )
-    told = told_of(work, [uid for uid in uids if uid not in linked])
+    unlinked = [uid for uid in uids if uid not in linked]
+    told = told_of(work, unlinked)
     known = known_of(work, dict(rows))
     hashes: dict[int, bytes] = {}
     found: dict[int, int] = {}
@@ -147,7 +163,8 @@ def _find(work: ReplayWork, mailbox: Mailbox, uidvalidity: int, rows: Mapping[in
             if uid >= noted and _matches(work, known[pk], told[uid], hashes):
                 found[pk] = uid
                 break
-    return found | _find_deduplicated(work, mailbox, {pk: row for pk, row in rows.items() if pk not in found}, known)
+    rest = {pk: row for pk, row in rows.items() if pk not in found}
+    return found | _find_deduplicated(work, mailbox, rest, known), set(unlinked) - told.keys()
 
 
 def _matches(work: ReplayWork, known: Known, told: Told, hashes: dict[int, bytes]) -> bool:

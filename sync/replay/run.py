@@ -234,8 +234,8 @@ class _Slice:
         except CommandRefused as error:
             if error.before_login:
                 raise
-            # A mailbox that cannot be opened, or not be asked about.
-            work.refused(step.members, error, outcome_known=not step.sent)
+            # A mailbox that cannot be opened, or not be asked about: what was sent before is looked for later.
+            work.not_asked(step.members, error)
         except UpstreamError as error:
             self._upstream.drop()
             if error.before_login or isinstance(error, _NO_WAY) or error.severity == Severity.ACCOUNT:

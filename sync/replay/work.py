@@ -106,7 +106,9 @@ class ReplayWork:
         self.wanted.add(mailbox.pk)
         self._later(members, reason, counts=False, outcome_known=False, least=5.0)
 
-    def refused(self, members: Sequence[Queued], error: CommandRefused, *, outcome_known: bool = True) -> None:
+    def refused(
+        self, members: Sequence[Queued], error: CommandRefused, *, outcome_known: bool = True, recovers: bool = True
+    ) -> None:
         """Have refused changes tried again, or set them aside where that is of no use. Raises what concerns all."""
         if error.severity == Severity.ACCOUNT:
             raise error
@@ -118,16 +120,32 @@ class ReplayWork:
         least = max(error.retry_after or 0.0, 60.0 if passing else 0.0)
         over_quota = error.code == "OVERQUOTA"
         self.fail(
-            members, str(error), outcome_known=outcome_known, least=least, parks=not passing, over_quota=over_quota
+            members,
+            str(error),
+            outcome_known=outcome_known,
+            least=least,
+            parks=not passing,
+            recovers=recovers,
+            over_quota=over_quota,
         )
+
+    def not_asked(self, members: Sequence[Queued], error: CommandRefused) -> None:
+        """Have changes tried again of which a command beside theirs was refused; those sent already are looked up."""
+        sent = self._sent(members)
+        self.refused([member for member in members if member.id not in sent], error)
+        among = [member for member in members if member.id in sent]
+        self.refused(among, error, outcome_known=False, recovers=False)
 
     def lost(self, members: Sequence[Queued], error: UpstreamError) -> None:
         """Have changes tried again whose command ended with the connection; those just sent are looked up first."""
         reason = str(error) or type(error).__name__
-        ids = [member.id for member in members if not member.sent]
-        sent = set(Mutation.objects.filter(pk__in=ids, state=MutationState.SENT).values_list("pk", flat=True))
+        sent = self._sent([member for member in members if not member.sent])
         self._later([member for member in members if member.id in sent], reason, counts=False, outcome_known=False)
         self.fail([member for member in members if member.id not in sent], reason, recovers=False)
+
+    def _sent(self, members: Sequence[Queued]) -> set[int]:
+        rows = Mutation.objects.filter(pk__in=[member.id for member in members], state=MutationState.SENT)
+        return set(rows.values_list("pk", flat=True))
 
     def fail(
         self,

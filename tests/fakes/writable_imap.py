@@ -43,6 +43,8 @@ class WritableImap(ScriptedImap):
         self.permanentflags: bytes | None = b"\\Seen \\Flagged \\Deleted \\Answered \\Draft \\*"
         self.read_only = False
         self.says_uidvalidity = True
+        self.refuses_select = 0
+        """How many SELECTs are refused."""
         self.deduplicates = False
         self.rewrites: Callable[[bytes], bytes] = lambda data: data
         self.refuses_append: Callable[[bytes], bytes] = lambda data: b""
@@ -88,6 +90,9 @@ class WritableImap(ScriptedImap):
         return self._opened(command, b"READ-ONLY")
 
     def _do_select(self, command: bytes) -> bytes:
+        if self.refuses_select:
+            self.refuses_select -= 1
+            return b"{tag} NO [UNAVAILABLE] later\r\n"
         return self._opened(command, b"READ-ONLY" if self.read_only else b"READ-WRITE")
 
     def _opened(self, command: bytes, mode: bytes) -> bytes:

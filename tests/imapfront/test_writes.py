@@ -72,6 +72,34 @@ class TestStore:
         client.noop()
         assert client.response("FETCH")[1] == [None]
 
+    def test_silent_hides_nothing_of_what_others_did(
+        self, frontend: Frontend, client: Client, mirrored: MirroredAccount
+    ) -> None:
+        mirrored.add({1: message_bytes(), 2: message_bytes()})
+        other = log_in(frontend, mirrored)
+        client.select("INBOX")
+        other.select("INBOX")
+        other.store("1:2", "+FLAGS", "\\Flagged")
+        _, told = client.store("1", "+FLAGS.SILENT", "\\Seen")
+        assert re.fullmatch(rb"1 \(FLAGS \(\\Flagged \\Seen.*\)\)", told[0])
+        client.noop()
+        assert [line.split(b" ")[0] for line in client.response("FETCH")[1]] == [b"2"]
+
+    def test_no_modseq_is_told_before_a_lower_one(
+        self, frontend: Frontend, client: Client, mirrored: MirroredAccount
+    ) -> None:
+        mirrored.add({1: message_bytes(), 2: message_bytes()})
+        other = log_in(frontend, mirrored)
+        client._simple_command("ENABLE", "CONDSTORE")
+        client.select("INBOX")
+        other.select("INBOX")
+        other.store("2", "+FLAGS", "\\Flagged")
+        _, told = client.store("1", "+FLAGS.SILENT", "\\Seen")
+        assert re.fullmatch(rb"1 \(MODSEQ \(\d+\)\)", told[0])
+        assert re.match(rb"2 \(FLAGS \(\\Flagged", told[1])
+        client.noop()
+        assert client.response("FETCH")[1] == [None]
+
     def test_unchangedsince(self, client: Client, mirrored: MirroredAccount) -> None:
         mirrored.add({1: message_bytes(), 2: message_bytes()})
         client.select("INBOX")
@@ -230,6 +258,20 @@ class TestTransfer:
         assert (move.depends_on, expunge.depends_on) == (append, move)
         assert not Mutation.objects.exclude(remote=None).exists()
         assert Message.objects.count() == 0
+
+    @pytest.mark.parametrize("command", ["COPY", "MOVE"])
+    def test_all_or_none(
+        self, frontend: Frontend, client: Client, mirrored: MirroredAccount, archive: Mailbox, command: str
+    ) -> None:
+        mirrored.add({1: message_bytes(), 2: message_bytes()})
+        other = log_in(frontend, mirrored)
+        client.select("INBOX")
+        other.select("INBOX")
+        other.store("2", "+FLAGS", "\\Deleted")
+        other.expunge()
+        typ, (told,) = client._simple_command(command, "1:2", "Archive")
+        assert (typ, told.split(b" ")[0]) == ("NO", b"[EXPUNGEISSUED]")
+        assert list(Message.objects.values_list("mailbox", "uid")) == [(mirrored.inbox.pk, 1)]
 
     def test_trycreate(self, client: Client, mirrored: MirroredAccount) -> None:
         mirrored.add({1: message_bytes()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import Any
 
 from django.conf import settings
@@ -19,4 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Return when all processes have ended."""
+        # Each connection is a file descriptor, and the usual soft limit is 1,024.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         Workers(settings.IMAP_WORKERS, lambda: run_server(configuration())).run()

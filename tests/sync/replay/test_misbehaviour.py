@@ -140,6 +140,18 @@ class TestIdentity:
         assert len(hands.uids("Archive")) == 2
         assert hands.unsettled() == []
 
+    def test_what_was_accepted_never_goes_out_again(self, server: WritableImap, hands: LocalHands) -> None:
+        server.says_appenduid = False
+        server.refuses_select = 1
+        hands.append(message_bytes("new"), mailbox="Archive")
+        hands.replay()
+        assert [(kind, state) for kind, state, _ in hands.unsettled()] == [("append", "sent")]
+        for _ in range(2):
+            _let_time_pass(hands.account)
+            hands.replay()
+        assert hands.unsettled() == []
+        assert len(server.asked(b"APPEND")) == len(server.boxes[b"Archive"].messages) == 1
+
     def test_messages_without_message_id_are_told_by_their_bytes(self, server: WritableImap, hands: LocalHands) -> None:
         server.says_appenduid = False
         data = [b"Subject: a\r\n\r\none\r\n", b"Subject: a\r\n\r\ntwo\r\n"]
