@@ -109,7 +109,7 @@ def handle_with(monkeypatch: pytest.MonkeyPatch, run: Callable[[Session, Any], A
 
 async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
+        while not condition():  # noqa: ASYNC110 - what it waits for sets no event
             await asyncio.sleep(0.01)
 
 

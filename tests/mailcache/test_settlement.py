@@ -258,16 +258,23 @@ class TestLater:
         note_sent(fence=queued.fence, ids=[append.pk], noted=NOTED)
         append.refresh_from_db()
         assert (append.state, append.noted) == (MutationState.SENT, NOTED)
-        note_accepted(fence=queued.fence, ids=[append.pk])
         at = timezone.now() + timedelta(minutes=1)
         retry_later(fence=queued.fence, ids=[append.pk], error="busy", next_try_at=at)
         append.refresh_from_db()
-        assert (append.state, append.noted["accepted"], append.attempts, append.last_error, append.next_try_at) == (
-            MutationState.SENT, True, 1, "busy", at,
+        assert (append.state, append.attempts, append.last_error, append.next_try_at) == (
+            MutationState.SENT, 1, "busy", at,
         )  # fmt: skip
         retry_later(fence=queued.fence, ids=[append.pk], error="", next_try_at=at, counts=False, outcome_known=True)
         append.refresh_from_db()
         assert (append.state, append.attempts) == (MutationState.PENDING, 1)
+
+    def test_what_was_accepted_is_never_to_be_sent_again(self, queued: QueuedAccount) -> None:
+        (append,) = queued.append(queued.archive, message_bytes())
+        note_sent(fence=queued.fence, ids=[append.pk], noted=NOTED)
+        note_accepted(fence=queued.fence, ids=[append.pk])
+        retry_later(fence=queued.fence, ids=[append.pk], error="", next_try_at=timezone.now(), outcome_known=True)
+        append.refresh_from_db()
+        assert (append.state, append.noted["accepted"]) == (MutationState.SENT, True)
 
     def test_what_settled_is_not_parked(self, queued: QueuedAccount) -> None:
         store = queued.store(queued.inbox, "\\Flagged", uid=1)
