@@ -1,11 +1,11 @@
-"""One block of FETCH answers: one query, then the bytes of small messages in one turn of a thread.
+"""One block of FETCH answers: one query, then the bytes of small messages, some MB in one turn of a thread.
 
-Those of large messages are read piece by piece as the client takes them.
+Those of large messages are read piece by piece. So a client that takes its time holds little of this server's memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
@@ -19,6 +19,8 @@ from mailcache.reads.contents import ContentRow, load_contents
 from mailcache.wire.dates import format_date_time
 
 BLOCK = 500
+# So many octets of small messages are read before the client has taken those before.
+_READ_BYTES = 4 * 1024 * 1024
 _FROM_MEMORY = (
     FetchAttribute.UID
     | FetchAttribute.FLAGS
@@ -100,13 +102,29 @@ async def write_block(
 async def _write_rows(session: Session, command: Fetch, rows: dict[int, ContentRow]) -> int:
     """Write the answers of messages, by position, of which everything is here; returns how many cannot be read."""
     told_flags = await mark_seen(session, command, [row.uid for row in rows.values()])
-    small = [row for row in rows.values() if command.sections and small_enough(row, command.sections)]
-    contents = await MessageBytes.read(session.services.threads, small) if small else MessageBytes({})
-    writer = _BlockWriter(session, command, contents, told_flags)
     broken = 0
-    for position, row in rows.items():
-        broken += not await writer.write(position, row)
+    for some in _by_bytes(rows):
+        small = [row for row in some.values() if command.sections and small_enough(row, command.sections)]
+        contents = await MessageBytes.read(session.services.threads, small) if small else MessageBytes({})
+        writer = _BlockWriter(session, command, contents, told_flags)
+        for position, row in some.items():
+            broken += not await writer.write(position, row)
     return broken
+
+
+def _by_bytes(rows: Mapping[int, ContentRow]) -> Iterator[dict[int, ContentRow]]:
+    """Cut rows, in order, where the messages exceed what is read at once."""
+    some: dict[int, ContentRow] = {}
+    total = 0
+    for position, row in rows.items():
+        size = row.size or 0
+        if some and total + size > _READ_BYTES:
+            yield some
+            some, total = {}, 0
+        some[position] = row
+        total += size
+    if some:
+        yield some
 
 
 @dataclass(frozen=True, slots=True)

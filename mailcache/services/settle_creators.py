@@ -132,6 +132,20 @@ _RESTATED = """
     ORDER BY given.id
 """
 _CREATORS = [kind.value for kind in CREATORS]
+# Mailboxes of what was copied or moved on before its bytes came.
+_ONWARDS = """
+    WITH RECURSIVE onwards AS (
+        SELECT unnest(%(ids)s::bigint[]) AS id
+        UNION
+        SELECT later.id FROM onwards JOIN mailcache_mutation AS later ON later.depends_on_id = onwards.id
+        WHERE later.account_id = %(account)s AND later.kind = ANY(%(transfers)s)
+    )
+    SELECT DISTINCT message.mailbox_id
+    FROM onwards JOIN mailcache_mutation AS mutation ON mutation.id = onwards.id
+    JOIN mailcache_message AS message ON message.id = mutation.message_id
+    WHERE message.account_id = %(account)s AND message.content_id IS NULL
+"""
+_TRANSFERS = [kind.value for kind in TRANSFERS]
 _SETTLED = MutationState.SETTLED.value
 
 
@@ -189,6 +203,8 @@ def _settle_told(settlement: int, target_id: int, told: _Told, locks: Locks) -> 
     creators = _read(locked, told.uids, told.kept, restates_flags=told.restates_flags)
     if not creators:
         return
+    onwards = {"account": locked.account_id, "ids": [one.id for one in creators], "transfers": _TRANSFERS}
+    locks.require({mailbox_id for (mailbox_id,) in fetch_all(_ONWARDS, onwards)})
     places = _places(locked, told.uidvalidity, told.uids, creators)
     hand_on_agreed(locked.account_id, [place.creator.id for place in places])
     _settle(locked, settlement, places)
@@ -288,7 +304,7 @@ def _settle(locked: LockedMailbox, settlement: int, places: Sequence[_Place]) ->
         "settled": _SETTLED,
         "settlement": settlement,
         "label": MutationKind.LABEL.value,
-        "transfers": [kind.value for kind in TRANSFERS],
+        "transfers": _TRANSFERS,
     }
     execute(_SETTLE, parameters)
     execute(_LIST, parameters)

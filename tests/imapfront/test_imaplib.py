@@ -142,6 +142,15 @@ def test_lists_and_status(client: Client, mirrored: MirroredAccount) -> None:
     assert f"Accounts/{other.address}/".encode() in client.namespace()[1][0]
 
 
+def test_more_is_fetched_than_is_read_at_once(client: Client, mirrored: MirroredAccount) -> None:
+    """5 MB of messages that are each read whole."""
+    data = {uid: message_bytes(body="%d " % uid * 80_000) for uid in range(1, 26)}
+    mirrored.add(data)
+    client.select("INBOX")
+    answer = client.fetch("1:*", "(BODY.PEEK[])")[1]
+    assert [part[1] for part in answer if isinstance(part, tuple)] == list(data.values())
+
+
 def test_another_users_mailbox_does_not_exist(client: Client) -> None:
     strange = make_account()
     make_mailboxes(make_fence(strange), "INBOX", "Secret")
