@@ -144,7 +144,7 @@ def test_lists_and_status(client: Client, mirrored: MirroredAccount) -> None:
 
 def test_more_is_fetched_than_is_read_at_once(client: Client, mirrored: MirroredAccount) -> None:
     """5 MB of messages that are each read whole."""
-    data = {uid: message_bytes(body="%d " % uid * 80_000) for uid in range(1, 26)}
+    data = {uid: message_bytes(body=f"{uid} " * 80_000) for uid in range(1, 26)}
     mirrored.add(data)
     client.select("INBOX")
     answer = client.fetch("1:*", "(BODY.PEEK[])")[1]
