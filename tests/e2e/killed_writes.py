@@ -157,7 +157,8 @@ class ReplayAttempt(Attempt):
 
     def begin(self) -> None:
         """Have everything accepted, and a worker begin."""
-        assert self._victim.accept(self._acts) == len(self._acts)
+        accepted = self._victim.accept(self._acts)
+        assert accepted == len(self._acts), f"only {accepted} of {len(self._acts)} commands were accepted"
         child: Future[Child] = Future()
         if isinstance(self.kill.at, Boundary):
             self._victim.proxy.arm(self.kill.at, lambda: child.result().kill())
@@ -170,7 +171,7 @@ class ReplayAttempt(Attempt):
 
     def end(self) -> str:
         """Let the next worker go on."""
-        assert self.is_at_commit() or self._victim.proxy.has_fired
+        assert self.is_at_commit() or self._victim.proxy.has_fired, "nothing came to where it was to be killed"
         self._check_end()
         return "upstream and mirror as undisturbed"
 
@@ -208,8 +209,9 @@ class AcceptAttempt(Attempt):
             done += 1
             told = "what was not answered is there"
             assert done < len(accepted), seen.unlike(accepted[-1])
-            assert not seen.unlike(accepted[done])
+            assert not seen.unlike(accepted[done]), seen.unlike(accepted[done])
         rest = self._acts[done:]
-        assert self._victim.accept(rest) == len(rest)
+        more = self._victim.accept(rest)
+        assert more == len(rest), f"only {more} of the {len(rest)} commands that were left were accepted"
         self._check_end()
         return f"{told}; upstream and mirror as undisturbed"

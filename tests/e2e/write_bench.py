@@ -42,10 +42,11 @@ class End:
 
     def check(self, undisturbed: End) -> None:
         """Fail unless this is how it ends when nothing is killed."""
-        assert self.unsettled == []
-        assert not self.upstream.unlike(undisturbed.upstream)
-        assert not self.mirror.unlike(self.upstream)
-        assert self.uids == undisturbed.uids
+        assert self.unsettled == [], f"not settled: {self.unsettled}"
+        upstream, mirror = self.upstream.unlike(undisturbed.upstream), self.mirror.unlike(self.upstream)
+        assert not upstream, f"upstream unlike the undisturbed one: {upstream}"
+        assert not mirror, f"mirror unlike its upstream: {mirror}"
+        assert self.uids == undisturbed.uids, f"UIDs {self.uids} instead of {undisturbed.uids}"
 
 
 class Writer:
