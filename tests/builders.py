@@ -11,7 +11,7 @@ from django.db.models import F
 
 from mailcache.flags import FlagSet
 from mailcache.mime.parsed import parse_message
-from mailcache.models import Account, LeaseKind, Mailbox, MailboxRole, Remote, TlsMode, User
+from mailcache.models import Account, AuthMethod, LeaseKind, Mailbox, MailboxRole, Remote, TlsMode, User
 from mailcache.segments import store_segment
 from mailcache.services import accounts, leases, users
 from mailcache.services.ingest_bodies import BodiesAdded, BodyRow, add_contents
@@ -45,6 +45,19 @@ def make_account(
         username=username or address,
         secret=secret,
         tls_mode=TlsMode.PLAIN,
+    )
+
+
+def make_oauth_account(method: AuthMethod) -> Account:
+    """Create an account that nobody has signed in at its authorization server yet."""
+    return accounts.create_account(
+        user=make_user(),
+        address="me@example.test",
+        host="imap.example.test",
+        port=993,
+        username="me@example.test",
+        secret="",
+        auth_method=method,
     )
 
 

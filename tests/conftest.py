@@ -9,7 +9,7 @@ from django.db import OperationalError
 from django.db.backends.postgresql.operations import DatabaseOperations
 from pytest_django.fixtures import Settings
 
-pytest_plugins = ["tests.servers.fixtures", "tests.e2e.figures", "tests.imapfront.fixtures"]
+pytest_plugins = ["tests.servers.fixtures", "tests.e2e.figures", "tests.imapfront.fixtures", "tests.fakes.fixtures"]
 
 
 @pytest.fixture(autouse=True)

@@ -26,8 +26,8 @@ _READ = """
       AND message.flags & %(flags)s::smallint = %(flags)s
     ORDER BY message.uid
 """
-# A message that got a label is made by what its label waits for.
 _NO_FLAG = SystemFlag(0)
+# A message that got a label is made by what its label waits for.
 _CREATORS = [kind.value for kind in (*CREATORS, MutationKind.LABEL)]
 
 

@@ -55,20 +55,28 @@ _ADD_REMOTES = """
          AS row (uid, upstream_id, flags, keywords)
     RETURNING uid, id
 """
-# What was copied or moved on before its bytes came has them where the first copy is.
-_SETTLE = """
-    WITH RECURSIVE input AS (
-        SELECT * FROM unnest(%(ids)s::bigint[], %(remotes)s::bigint[]) AS row (id, remote_id)
-    ), onwards AS (
-        SELECT id, NULL::bigint AS message_id, remote_id FROM input
-        UNION ALL
-        SELECT later.id, later.message_id, onwards.remote_id
+# Messages that were copied or moved on before their bytes came: they have them where the first copy is.
+_ONWARDS = """
+    WITH RECURSIVE onwards AS (
+        SELECT id AS creator_id, id FROM unnest(%(ids)s::bigint[]) AS row (id)
+        UNION
+        SELECT onwards.creator_id, later.id
         FROM onwards JOIN mailcache_mutation AS later ON later.depends_on_id = onwards.id
         WHERE later.account_id = %(account)s AND later.kind = ANY(%(transfers)s)
-    ), without_bytes AS (
-        UPDATE mailcache_message AS message SET remote_id = onwards.remote_id
-        FROM onwards
-        WHERE message.id = onwards.message_id AND message.account_id = %(account)s AND message.content_id IS NULL
+    )
+    SELECT onwards.creator_id, message.id, message.mailbox_id
+    FROM onwards JOIN mailcache_mutation AS mutation ON mutation.id = onwards.id
+    JOIN mailcache_message AS message ON message.id = mutation.message_id
+    WHERE onwards.id <> onwards.creator_id AND message.account_id = %(account)s AND message.content_id IS NULL
+"""
+_SETTLE = """
+    WITH input AS (
+        SELECT * FROM unnest(%(ids)s::bigint[], %(remotes)s::bigint[]) AS row (id, remote_id)
+    ), onwards AS (
+        UPDATE mailcache_message AS message SET remote_id = input.remote_id
+        FROM unnest(%(onwards)s::bigint[], %(creators)s::bigint[]) AS copy (message_id, creator_id)
+        JOIN input ON input.id = copy.creator_id
+        WHERE message.id = copy.message_id AND message.account_id = %(account)s
     ), message AS (
         UPDATE mailcache_message AS message SET remote_id = input.remote_id
         FROM input JOIN mailcache_mutation AS mutation ON mutation.id = input.id
@@ -132,19 +140,6 @@ _RESTATED = """
     ORDER BY given.id
 """
 _CREATORS = [kind.value for kind in CREATORS]
-# Mailboxes of what was copied or moved on before its bytes came.
-_ONWARDS = """
-    WITH RECURSIVE onwards AS (
-        SELECT unnest(%(ids)s::bigint[]) AS id
-        UNION
-        SELECT later.id FROM onwards JOIN mailcache_mutation AS later ON later.depends_on_id = onwards.id
-        WHERE later.account_id = %(account)s AND later.kind = ANY(%(transfers)s)
-    )
-    SELECT DISTINCT message.mailbox_id
-    FROM onwards JOIN mailcache_mutation AS mutation ON mutation.id = onwards.id
-    JOIN mailcache_message AS message ON message.id = mutation.message_id
-    WHERE message.account_id = %(account)s AND message.content_id IS NULL
-"""
 _TRANSFERS = [kind.value for kind in TRANSFERS]
 _SETTLED = MutationState.SETTLED.value
 
@@ -169,6 +164,14 @@ class _Told(NamedTuple):
     kept: FlagSet
     source_stays: bool
     restates_flags: bool
+
+
+class _Onward(NamedTuple):
+    """A message that was copied or moved on, from what a creator made."""
+
+    creator_id: int
+    message_id: int
+    mailbox_id: int
 
 
 class _Place(NamedTuple):
@@ -203,11 +206,11 @@ def _settle_told(settlement: int, target_id: int, told: _Told, locks: Locks) -> 
     creators = _read(locked, told.uids, told.kept, restates_flags=told.restates_flags)
     if not creators:
         return
-    onwards = {"account": locked.account_id, "ids": [one.id for one in creators], "transfers": _TRANSFERS}
-    locks.require({mailbox_id for (mailbox_id,) in fetch_all(_ONWARDS, onwards)})
+    onwards = _onwards(locked, creators)
+    locks.require({copy.mailbox_id for copy in onwards})
     places = _places(locked, told.uidvalidity, told.uids, creators)
     hand_on_agreed(locked.account_id, [place.creator.id for place in places])
-    _settle(locked, settlement, places)
+    _settle(locked, settlement, places, onwards)
     if locked.shares_messages:
         join_twins(locks, [place.remote_id for place in places])
     note_agreed(locked.account_id, remote_ids=[place.remote_id for place in places])
@@ -240,6 +243,11 @@ def _read(locked: LockedMailbox, ids: Collection[int], kept: FlagSet, *, restate
             agreed = FlagSet() if restates_flags else FlagSet.of(add, add_keywords).without(kept)
         creators.append(_Creator(mutation_id, kind, mailbox_id, message_id, source_id, uidnext, agreed, name))
     return creators
+
+
+def _onwards(locked: LockedMailbox, creators: Sequence[_Creator]) -> list[_Onward]:
+    parameters = {"account": locked.account_id, "ids": [one.id for one in creators], "transfers": _TRANSFERS}
+    return [_Onward(*row) for row in fetch_all(_ONWARDS, parameters)]
 
 
 def _places(
@@ -294,17 +302,18 @@ def _add(locked: LockedMailbox, uidvalidity: int, fresh: Mapping[int, _Creator])
     return dict(fetch_all(_ADD_REMOTES, columns))
 
 
-def _settle(locked: LockedMailbox, settlement: int, places: Sequence[_Place]) -> None:
+def _settle(locked: LockedMailbox, settlement: int, places: Sequence[_Place], onwards: Sequence[_Onward]) -> None:
     parameters = {
         "account": locked.account_id,
         "mailbox": locked.id,
         "ids": [place.creator.id for place in places],
         "remotes": [place.remote_id for place in places],
         "sources": [place.creator.source_id for place in places],
+        "onwards": [copy.message_id for copy in onwards],
+        "creators": [copy.creator_id for copy in onwards],
         "settled": _SETTLED,
         "settlement": settlement,
         "label": MutationKind.LABEL.value,
-        "transfers": _TRANSFERS,
     }
     execute(_SETTLE, parameters)
     execute(_LIST, parameters)

@@ -171,7 +171,9 @@ class ReplayAttempt(Attempt):
 
     def end(self) -> str:
         """Let the next worker go on."""
-        assert self.is_at_commit() or self._victim.proxy.has_fired, "nothing came to where it was to be killed"
+        if not (self.is_at_commit() or self._victim.proxy.has_fired):
+            told = self._child.outcome() if self._child.has_result() else self._bench.nursery.last_words()
+            raise AssertionError(f"the worker did not come there, it ended with {told}")
         self._check_end()
         return "upstream and mirror as undisturbed"
 

@@ -55,6 +55,10 @@ class Child:
     def result(self) -> Any:
         """Wait for its end; returns its result, or fails the test."""
         self.wait()
+        return self.outcome()
+
+    def outcome(self) -> Any:
+        """Return the result of one that has ended, or fail the test."""
         assert self.has_result(), f"process {self.pid} left no result"
         return json.loads(self._result.read_text())
 
@@ -91,16 +95,19 @@ class Nursery:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
-            assert line, f"the nursery has ended:\n{self.log.read_text()[-6000:]}"
+            assert line, f"the nursery has ended:\n{self.last_words()}"
             return Child(int(line), result)
 
     def call(self, call: str, **arguments: object) -> Any:
         """Make a call in a child of its own; returns its result."""
-        child = self.begin(call, **arguments)
         try:
-            return child.result()
+            return self.begin(call, **arguments).result()
         except AssertionError as error:
-            raise AssertionError(f"{call} {arguments}: {error}\n{self.log.read_text()[-6000:]}") from error
+            raise AssertionError(f"{call} {arguments}: {error}\n{self.last_words()}") from error
+
+    def last_words(self) -> str:
+        """Return what its children have logged last."""
+        return self.log.read_text()[-6000:]
 
     def __enter__(self) -> Self:
         return self

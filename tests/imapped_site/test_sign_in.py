@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import io
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,20 +14,11 @@ from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from mailcache.models import Account, AccountState, AuditEvent, AuthMethod, OAuthGrant
-from mailcache.services import accounts
-from tests.builders import make_account, make_user
+from tests.builders import make_account, make_oauth_account
 from tests.fakes.authorization_server import AuthorizationServer
 from tests.imapped_site.consoles import make_operator
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def server(settings: Settings) -> Iterator[AuthorizationServer]:
-    server = AuthorizationServer()
-    settings.OAUTH_PROVIDERS = {server.provider.name: server.provider}
-    yield server
-    server.close()
 
 
 @pytest.fixture
@@ -39,15 +29,7 @@ def operator(client: Client) -> Client:
 
 @pytest.fixture
 def account() -> Account:
-    return accounts.create_account(
-        user=make_user(),
-        address="me@example.test",
-        host="imap.example.test",
-        port=993,
-        username="me@example.test",
-        secret="",
-        auth_method=AuthMethod.OAUTHBEARER,
-    )
+    return make_oauth_account(AuthMethod.OAUTHBEARER)
 
 
 def page(account: Account, name: str = "change") -> str:
@@ -65,7 +47,7 @@ def consent(operator: Client, account: Account) -> str:
     return f"{back.path}?{back.query}"
 
 
-def test_consent_page(operator: Client, server: AuthorizationServer, account: Account) -> None:
+def test_consent_page(operator: Client, authorization_server: AuthorizationServer, account: Account) -> None:
     answer = operator.get(consent(operator, account), follow=True).content.decode()
     assert "is signed in and will be synced now" in answer
     account.refresh_from_db()
@@ -73,12 +55,12 @@ def test_consent_page(operator: Client, server: AuthorizationServer, account: Ac
     assert OAuthGrant.objects.get(account=account).provider == "generic"
     event = AuditEvent.objects.get(action="account.sign_in")
     assert (event.account, event.detail) == (account, {"provider": "generic"})
-    (form,) = server.forms
+    (form,) = authorization_server.forms
     assert form["redirect_uri"] == "http://localhost:8080/admin/oauth/callback/"
 
 
 def test_a_consent_that_nobody_began_here_is_refused(
-    operator: Client, server: AuthorizationServer, account: Account
+    operator: Client, authorization_server: AuthorizationServer, account: Account
 ) -> None:
     back = consent(operator, account)
     stranger = Client()
@@ -91,8 +73,10 @@ def test_a_consent_that_nobody_began_here_is_refused(
     assert not OAuthGrant.objects.exists()
 
 
-def test_a_refused_consent_is_told(operator: Client, server: AuthorizationServer, account: Account) -> None:
-    server.denies = True
+def test_a_refused_consent_is_told(
+    operator: Client, authorization_server: AuthorizationServer, account: Account
+) -> None:
+    authorization_server.denies = True
     assert "access_denied" in operator.get(consent(operator, account), follow=True).content.decode()
 
 
@@ -102,7 +86,9 @@ def test_the_callback_is_for_operators(client: Client) -> None:
     assert "/login/" in answer.headers["Location"]
 
 
-def test_a_password_account_has_nothing_to_sign_in_to(operator: Client, server: AuthorizationServer) -> None:
+def test_a_password_account_has_nothing_to_sign_in_to(
+    operator: Client, authorization_server: AuthorizationServer
+) -> None:
     account = make_account()
     assert "Sign in at the provider" not in operator.get(page(account)).content.decode()
     answer = operator.post(page(account, "sign_in"), follow=True).content.decode()
@@ -115,11 +101,11 @@ def test_a_provider_that_is_not_set_up_is_named(operator: Client, settings: Sett
     assert "OAUTH_GENERIC_" in answer
 
 
-def test_device_code(operator: Client, server: AuthorizationServer, account: Account) -> None:
-    server.pending = 1
+def test_device_code(operator: Client, authorization_server: AuthorizationServer, account: Account) -> None:
+    authorization_server.pending = 1
     shown = operator.post(page(account, "device"), follow=True).content.decode()
     assert "WDJB-MJHT" in shown
-    assert f"{server.url}/enter" in shown
+    assert f"{authorization_server.url}/enter" in shown
     assert "device-1" not in shown
     answer = operator.get(page(account, "device"), follow=True).content.decode()
     assert "is signed in and will be synced now" in answer
@@ -127,7 +113,7 @@ def test_device_code(operator: Client, server: AuthorizationServer, account: Acc
     assert account.state == AccountState.ACTIVE
 
 
-def test_command(server: AuthorizationServer, account: Account) -> None:
+def test_command(authorization_server: AuthorizationServer, account: Account) -> None:
     out = io.StringIO()
     call_command("sign_in", account_email=account.address, stdout=out)
     assert "enter WDJB-MJHT" in out.getvalue()
@@ -135,7 +121,7 @@ def test_command(server: AuthorizationServer, account: Account) -> None:
     assert OAuthGrant.objects.filter(account=account).exists()
 
 
-def test_command_tells_what_the_provider_says(server: AuthorizationServer, account: Account) -> None:
-    server.error = "expired_token"
+def test_command_tells_what_the_provider_says(authorization_server: AuthorizationServer, account: Account) -> None:
+    authorization_server.error = "expired_token"
     with pytest.raises(CommandError, match="sign in again: the provider says expired_token"):
         call_command("sign_in", account_email=account.address, stdout=io.StringIO())

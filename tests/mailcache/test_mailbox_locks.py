@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from mailcache.errors import NoSuchMailbox
@@ -90,14 +93,13 @@ def test_a_message_that_gets_a_label_while_its_flags_change_has_them_too(
 
     def store() -> None:
         store_flags(user_id=user_id, mailbox_id=everything, uids=NumberSet.parse("1"), store=adding("\\Seen"))
-        connection.close()
 
-    thread = threading.Thread(target=store)
-    with transaction.atomic():
-        apply_labels(fence=fence, source_mailbox_id=everything, uidvalidity=UIDVALIDITY, labels={1: ("\\Inbox",)})
-        thread.start()
-        wait_until(_somebody_waits)
-    thread.join(timeout=20)
+    with ThreadPoolExecutor(1) as client:
+        with transaction.atomic():
+            apply_labels(fence=fence, source_mailbox_id=everything, uidvalidity=UIDVALIDITY, labels={1: ("\\Inbox",)})
+            stored = client.submit(_beside, store)
+            wait_until(_somebody_waits)
+        stored.result(timeout=20)
     assert list(Message.objects.values_list("flags", flat=True)) == [1, 1]
 
 
@@ -108,53 +110,41 @@ def test_whoever_waits_for_a_mailbox_holds_nothing_of_the_queue(queued: QueuedAc
     queued.arrive(source, 1, data)
     queued.arrive(elsewhere, 1, data)
     store = queued.store(source, "\\Seen", uid=1)
-    locked, failed = threading.Event(), list[OperationalError]()
+    locked = threading.Event()
 
     def act_as_a_client() -> None:
-        try:
-            with transaction.atomic():
-                lock_mailbox(elsewhere.pk)
-                locked.set()
-                wait_until(_somebody_waits)
-                Mutation.objects.filter(pk=store.pk).update(last_error="")
-        except OperationalError as error:
-            failed.append(error)
-        finally:
-            connection.close()
+        with transaction.atomic():
+            lock_mailbox(elsewhere.pk)
+            locked.set()
+            wait_until(_somebody_waits)
+            Mutation.objects.filter(pk=store.pk).update(last_error="")
 
-    thread = threading.Thread(target=act_as_a_client)
-    thread.start()
-    assert locked.wait(timeout=20)
-    with transaction.atomic():
-        delete_mailbox_rows(source)
-    thread.join(timeout=20)
-    assert failed == []
+    with ThreadPoolExecutor(1) as client:
+        done = client.submit(_beside, act_as_a_client)
+        assert locked.wait(timeout=20)
+        with transaction.atomic():
+            delete_mailbox_rows(source)
+        done.result(timeout=20)
     store.refresh_from_db()
     assert store.mailbox_id == elsewhere.pk
 
 
 def test_a_list_is_taken_over_while_a_client_writes(queued: QueuedAccount) -> None:
     """The client's COMMIT looks at the account, to which its rows refer; the list waits for the client's mailbox."""
-    written, failed = threading.Event(), list[OperationalError]()
+    written = threading.Event()
 
     def act_as_a_client() -> None:
-        try:
-            with transaction.atomic():
-                queued.store(queued.inbox, "\\Flagged", uid=1)
-                written.set()
-                wait_until(_somebody_waits)
-        except OperationalError as error:
-            failed.append(error)
-        finally:
-            connection.close()
+        with transaction.atomic():
+            queued.store(queued.inbox, "\\Flagged", uid=1)
+            written.set()
+            wait_until(_somebody_waits)
 
-    thread = threading.Thread(target=act_as_a_client)
-    thread.start()
-    assert written.wait(timeout=20)
     listed = [upstream_mailbox("INBOX"), upstream_mailbox("Archive"), upstream_mailbox("New")]
-    assert ingest_mailbox_list(fence=queued.sync_fence, listed=listed).created == 1
-    thread.join(timeout=20)
-    assert failed == []
+    with ThreadPoolExecutor(1) as client:
+        done = client.submit(_beside, act_as_a_client)
+        assert written.wait(timeout=20)
+        assert ingest_mailbox_list(fence=queued.sync_fence, listed=listed).created == 1
+        done.result(timeout=20)
 
 
 def test_bytes_that_are_fetched_while_a_client_appends_them(
@@ -170,24 +160,19 @@ def test_bytes_that_are_fetched_while_a_client_appends_them(
         return found
 
     monkeypatch.setattr("mailcache.services.ingest_bodies.add_or_share_contents", keep_and_wait)
-    failed: list[OperationalError] = []
     data = message_bytes()
-
-    def fetch() -> None:
-        try:
-            queued.arrive(queued.archive, 1, data)
-        except OperationalError as error:
-            failed.append(error)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=fetch)
-    thread.start()
-    assert kept.wait(timeout=20)
-    queued.append(queued.archive, data)
-    thread.join(timeout=20)
-    assert failed == []
+    with ThreadPoolExecutor(1) as sync:
+        fetched = sync.submit(_beside, lambda: queued.arrive(queued.archive, 1, data))
+        assert kept.wait(timeout=20)
+        queued.append(queued.archive, data)
+        fetched.result(timeout=20)
     assert Content.objects.filter(messages__mailbox=queued.archive).distinct().count() == 1
+
+
+def _beside(act: Callable[[], object]) -> None:
+    """Do it on a connection of this thread's own, which ends with it."""
+    with closing(connection):
+        act()
 
 
 def _somebody_waits() -> bool:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from mailcache.models import Account, AuthMethod, OAuthGrant
-from mailcache.services import accounts, oauth_grants
+from mailcache.services import oauth_grants
 from sync.account_run import SliceEnd, run_slice
 from sync.causes import cause_of
 from sync.lanes import Lane, slow_accounts
@@ -20,7 +20,7 @@ from sync.oauth import http, tokens
 from sync.oauth.errors import TokenServerFailed
 from sync.oauth.tokens import access_token
 from sync.upstream.errors import TimedOut
-from tests.builders import make_user
+from tests.builders import make_oauth_account
 from tests.fakes.authorization_server import AuthorizationServer
 from tests.fakes.scripted_imap import Action, Answer, ScriptedImap
 
@@ -49,15 +49,7 @@ def token_server(
 @pytest.fixture
 def account(authorization_server: AuthorizationServer) -> Account:
     """An account whose access token has ended."""
-    account = accounts.create_account(
-        user=make_user(),
-        address="me@example.test",
-        host="imap.example.test",
-        port=993,
-        username="me@example.test",
-        secret="",
-        auth_method=AuthMethod.XOAUTH2,
-    )
+    account = make_oauth_account(AuthMethod.XOAUTH2)
     oauth_grants.store_grant(
         account_id=account.pk,
         provider=authorization_server.provider.name,

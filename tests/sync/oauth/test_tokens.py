@@ -11,13 +11,13 @@ from django.utils import timezone
 
 from mailcache.errors import InvalidValue
 from mailcache.models import Account, AccountState, AuthMethod, OAuthGrant
-from mailcache.services import accounts, oauth_grants, sealed_secrets
+from mailcache.services import oauth_grants, sealed_secrets
 from sync.connection import credentials_of, log_in
 from sync.oauth.errors import SignInNeeded, TokenServerFailed
 from sync.oauth.tokens import access_token
 from sync.upstream.endpoint import Credentials
 from sync.upstream.errors import AuthFailed
-from tests.builders import make_user
+from tests.builders import make_oauth_account
 from tests.fakes.authorization_server import AuthorizationServer
 
 pytestmark = pytest.mark.django_db
@@ -25,15 +25,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def account() -> Account:
-    return accounts.create_account(
-        user=make_user(),
-        address="me@example.test",
-        host="imap.example.test",
-        port=993,
-        username="me@example.test",
-        secret="",
-        auth_method=AuthMethod.XOAUTH2,
-    )
+    return make_oauth_account(AuthMethod.XOAUTH2)
 
 
 def grant(account: Account, server: AuthorizationServer, *, minutes: float) -> None:

@@ -1,4 +1,4 @@
-"""An authorization server, and an account that takes its tokens."""
+"""Fixtures of fakes that several tests need."""
 
 from __future__ import annotations
 
