@@ -160,6 +160,7 @@ class ReplayAttempt(Attempt):
         accepted = self._victim.accept(self._acts)
         assert accepted == len(self._acts), f"only {accepted} of {len(self._acts)} commands were accepted"
         child: Future[Child] = Future()
+        self._victim.proxy.watch()
         if isinstance(self.kill.at, Boundary):
             self._victim.proxy.arm(self.kill.at, lambda: child.result().kill())
         self._child = self._victim.begin_replay(directory=self._control.directory, postmaster=self._postmaster)
@@ -172,7 +173,7 @@ class ReplayAttempt(Attempt):
     def end(self) -> str:
         """Let the next worker go on."""
         if not (self.is_at_commit() or self._victim.proxy.has_fired):
-            told = self._child.outcome() if self._child.has_result() else self._bench.nursery.last_words()
+            told = self._child.result() if self._child.has_result() else self._bench.nursery.last_words()
             raise AssertionError(f"the worker did not come there, it ended with {told}")
         self._check_end()
         return "upstream and mirror as undisturbed"

@@ -30,23 +30,30 @@ _SECONDS = 120.0
 
 
 class Child:
-    """One process that was forked."""
+    """One process that was forked. One thread waits for it, any may kill it, also when it has been waited for."""
 
     def __init__(self, pid: int, result: Path) -> None:
         self.pid = pid
         self._result = result
-        self._descriptor = os.pidfd_open(pid)
+        self._lock = threading.Lock()
+        self._descriptor: int | None = os.pidfd_open(pid)
 
     def kill(self) -> None:
         """SIGKILL it, if it still runs."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+        # Once closed, the number may be that of another child.
+        with self._lock, suppress(ProcessLookupError):
+            if self._descriptor is not None:
+                signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
 
     def wait(self) -> None:
         """Return when it has ended, however that came."""
+        if self._descriptor is None:
+            return
         ended, _, _ = select.select([self._descriptor], [], [], _SECONDS)
         assert ended, f"process {self.pid} has not ended"
-        os.close(self._descriptor)
+        with self._lock:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def has_result(self) -> bool:
         """Tell whether it ended as it should."""
@@ -55,10 +62,6 @@ class Child:
     def result(self) -> Any:
         """Wait for its end; returns its result, or fails the test."""
         self.wait()
-        return self.outcome()
-
-    def outcome(self) -> Any:
-        """Return the result of one that has ended, or fail the test."""
         assert self.has_result(), f"process {self.pid} left no result"
         return json.loads(self._result.read_text())
 
