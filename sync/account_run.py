@@ -315,6 +315,9 @@ class _Slice:
         checkpoints = Checkpoint.objects.filter(account_id=account_id, mailbox__in=mailboxes)
         bodies = self._dispenser.permitted(Listing.objects.put_off(account_id, since=self._began))
         date = bodies.filter(mailbox__in=mailboxes).aggregate(at=Min("retry_at"))["at"]
+        others = self._dispenser.permitted(Listing.objects.fetchable(account_id, now))
+        if others.filter(mailbox_id__in=self._faults.put_aside, mailbox__in=mailboxes).exists():
+            date = now
         held_back = checkpoints.filter(gone_seen_at__isnull=False).exclude(retry_at__gt=now)
         is_doubted = held_back.exists() or mailboxes.filter(missed_lists__gt=0).exists()
         dates = [

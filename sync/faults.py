@@ -8,9 +8,9 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from mailcache.models import Mailbox
+from mailcache.models import Listing, Mailbox
 from mailcache.services.ingest_bodies import park_listings
-from sync.backoff import mailbox_delay
+from sync.backoff import mailbox_delay, message_delay
 from sync.errors import NothingDelivered
 from sync.lanes import Lane
 from sync.models import Checkpoint
@@ -34,6 +34,8 @@ class Faults:
         self.first: UpstreamError | None = None
         self.mailboxes: set[int] = set()
         """Mailboxes that are left alone for the rest of the slice."""
+        self.put_aside: set[int] = set()
+        """Those of them in which nothing is wrong but with some messages: the others can be fetched soon."""
         self.succeeded = False
         """Something was done in some mailbox."""
 
@@ -94,6 +96,7 @@ class FaultHandler:
         self._faults.mailboxes.add(mailbox.pk)
         if isinstance(error, NothingDelivered):
             # What else is in the mailbox, and comes into it, does not wait for these.
+            self._faults.put_aside.add(mailbox.pk)
             self._put_aside(error)
             return
         failures = Checkpoint.objects.filter(mailbox_id=mailbox.pk).values_list("failures", flat=True).first() or 0
@@ -105,13 +108,20 @@ class FaultHandler:
         )
 
     def _put_aside(self, error: NothingDelivered) -> None:
-        park_listings(
-            fence=self._work.fence,
-            remote_ids=[message.remote_id for message in error.messages],
-            reason=str(error),
-            retry_at=timezone.now() + timedelta(seconds=self._work.rng.uniform(*_ASIDE_SECONDS)),
-            blame=False,
-        )
+        work, remotes = self._work, {message.remote_id for message in error.messages}
+        # Those that nobody got in two attempts are blamed: they go by themselves, and more and more rarely.
+        parked = Listing.objects.parked(work.account.pk).filter(remote_id__in=remotes)
+        again = set(parked.values_list("remote_id", flat=True))
+        attempts = max(message.attempts for message in error.messages) + 1
+        aside = timedelta(seconds=work.rng.uniform(*_ASIDE_SECONDS))
+        for some, delay in ((remotes - again, aside), (again, max(aside, message_delay(attempts, work.rng)))):
+            park_listings(
+                fence=work.fence,
+                remote_ids=some,
+                reason=str(error),
+                retry_at=timezone.now() + delay,
+                blame=some is again,
+            )
         self._work.counters.bodies_parked += len(error.messages)
         # The mailbox had been compared: the account is in step but for these.
         self._faults.succeeded = True

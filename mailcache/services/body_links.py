@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from mailcache.journal import CounterDelta, LockedMailbox, write_change
-from mailcache.models import TRANSFERS, MutationState
+from mailcache.models import TRANSFERS, MutationKind, MutationState
 from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.rows import execute, fetch_all
 from mailcache.wire.number_set import NumberSet
@@ -61,13 +61,14 @@ _NAME_BYTES = """
     WHERE mutation.id = transfer.id AND mutation.account_id = %(account)s
 """
 
-# A copy that is yet to be made pointed at its source for its bytes.
+# A copy that is yet to be made pointed at its source for its bytes; so did what it will be shown as, by its label.
 _PART_FROM_SOURCE = """
     UPDATE mailcache_message AS message SET remote_id = NULL
     WHERE message.account_id = %(account)s AND message.id = ANY(%(messages)s) AND EXISTS (
         SELECT 1 FROM mailcache_mutation AS creator
         WHERE creator.message_id = message.id AND creator.target_id = message.mailbox_id
-          AND creator.kind = ANY(%(transfers)s) AND creator.state <> %(settled)s
+          AND (creator.kind = ANY(%(transfers)s) OR (creator.kind = %(label)s AND creator.depends_on_id IS NOT NULL))
+          AND creator.state <> %(settled)s
     )
 """
 
@@ -136,6 +137,7 @@ def _name_bytes(account_id: int, rows: Sequence[_Waiting], bodies: Mapping[int, 
         "remotes": [row.remote_id for row in rows],
         "contents": [bodies[row.remote_id].content_id for row in rows],
         "transfers": [kind.value for kind in TRANSFERS],
+        "label": MutationKind.LABEL.value,
         "settled": MutationState.SETTLED.value,
     }
     if rows and execute(_NAME_BYTES, parameters):

@@ -25,6 +25,11 @@ _SPARED = """
     WHERE mutation.account_id = %(account)s AND mutation.target_id = %(mailbox)s AND mutation.state = %(settled)s
       AND mutation.kind = ANY(%(creators)s) AND mutation.settlement > %(settlements)s
       AND remote.mailbox_id = %(mailbox)s
+    UNION ALL
+    SELECT remote.uid
+    FROM mailcache_mutation AS mutation JOIN mailcache_remote AS remote ON remote.id = mutation.remote_id
+    WHERE mutation.account_id = %(account)s AND mutation.mailbox_id = %(mailbox)s AND mutation.state = %(sent)s
+      AND mutation.kind = %(move)s AND remote.mailbox_id = %(mailbox)s
 """
 _NAMES_SETTLED = """
     SELECT EXISTS (SELECT 1 FROM mailcache_mutation
@@ -86,6 +91,7 @@ _CONSTANTS: dict[str, Any] = {
     "settled": MutationState.SETTLED.value,
     "store": MutationKind.STORE.value,
     "creators": [kind.value for kind in CREATORS],
+    "move": MutationKind.MOVE.value,
     "names": [kind.value for kind in MAILBOX_KINDS],
     "ended": [
         *(change.value for change in ended_by(Event.GONE, among=frozenset({Change.STORE, Change.EXPUNGE}))),
@@ -111,7 +117,11 @@ def first_unknown_uid(*, account_id: int, mailbox_id: int, uidvalidity: int) -> 
 
 
 def spared_uids(*, account_id: int, mailbox_id: int, settlements: int) -> frozenset[int]:
-    """Return the upstream UIDs of messages that we put there after ``settlements`` was read: a read may lack them."""
+    """Return the upstream UIDs of messages that a read may lack without their being gone.
+
+    Those that we put there after ``settlements`` was read; and those that we have perhaps moved away, which are
+    somewhere else then: replay has yet to find out where.
+    """
     parameters = {**_CONSTANTS, "account": account_id, "mailbox": mailbox_id, "settlements": settlements}
     return frozenset(uid for (uid,) in fetch_all(_SPARED, parameters))
 

@@ -22,8 +22,9 @@ from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.rows import CHUNK_ROWS, count_expunged, execute, fetch_all
 from mailcache.wire.number_set import NumberSet
 
-# Those of other numberings but for what one of the present numbering may be, whose bytes are under way. What either is
-# known by without a look at the bytes is compared in one set, so that many of them cost no more each than few.
+# Those of other numberings but for what one of the present numbering may be, whose bytes are under way, or put aside
+# with nobody blamed. What either is known by without a look at the bytes is compared in one set, so that many of them
+# cost no more each than few.
 LEFTOVERS = """
     WITH expected AS MATERIALIZED (
         SELECT CASE WHEN listing.message_id <> '' THEN listing.message_id ELSE listing.size::text END AS trait
@@ -35,7 +36,8 @@ LEFTOVERS = """
         CROSS JOIN LATERAL (
             SELECT 1 FROM mailcache_message WHERE remote_id = listing.remote_id AND content_id IS NULL LIMIT 1
         ) AS message
-        WHERE listing.account_id = %(account)s AND listing.mailbox_id = %(mailbox)s AND listing.parked_reason = ''
+        WHERE listing.account_id = %(account)s AND listing.mailbox_id = %(mailbox)s
+          AND (listing.parked_reason = '' OR listing.attempts = 0)
     )
     SELECT remote.id, remote.uid
     FROM mailcache_remote AS remote

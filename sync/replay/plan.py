@@ -7,7 +7,7 @@ depends on it:
 | cannot be done now | holds up |
 |---|---|
 | any APPEND, COPY, MOVE | what was done to the message that it makes (``depends_on``) |
-| COPY, MOVE | what takes their source away: MOVE, EXPUNGE, DELETE of its mailbox |
+| COPY, MOVE | what takes their source away: MOVE, EXPUNGE, DELETE of its mailbox, STORE of ``\\Deleted`` |
 | STORE | a STORE of the same message that touches the same flags; unless it is parked, also COPY and MOVE |
 | LABEL, UNLABEL | the same label of the same message |
 | CREATE, DELETE, RENAME | the same for names above and below its own |
@@ -19,7 +19,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from mailcache.flags import FlagDelta, FlagSet
+from mailcache.flags import FlagDelta, FlagSet, SystemFlag
 
 
 class Kind(Enum):
@@ -289,7 +289,8 @@ class _Planner:
 def _is_held(change: Queued, message: _Message) -> bool:
     """Tell whether a change depends on something of the same message that cannot be done now."""
     if change.kind is Kind.STORE:
-        return _touched(change).without(message.held_flags) != _touched(change)
+        marks = message.holds_source and SystemFlag.DELETED in change.delta.add.system
+        return marks or _touched(change).without(message.held_flags) != _touched(change)
     if change.kind in _LABEL_KINDS:
         return change.target_id in message.held_labels
     if change.kind in _LEAVING_KINDS and message.holds_store:

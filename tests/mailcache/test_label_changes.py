@@ -9,6 +9,7 @@ import pytest
 from mailcache.flags import FlagSet
 from mailcache.models import LeaseKind, Mailbox, MailboxRole, Message, Mutation, MutationState, Remote
 from mailcache.services import leases
+from mailcache.services.ingest_expunge import remove_messages
 from mailcache.services.ingest_list import ingest_mailbox_list
 from mailcache.services.ingest_skeleton import SkeletonRow, add_messages
 from mailcache.services.labels import apply_labels, set_labels
@@ -17,7 +18,17 @@ from mailcache.services.settle_labels import settle_labels
 from mailcache.services.settlement import purge_settled
 from mailcache.services.transfer import copy_messages, move_messages
 from mailcache.wire.number_set import NumberSet
-from tests.builders import INTERNAL_DATE, UIDVALIDITY, make_account, make_fence, upstream_mailbox
+from tests.builders import (
+    INTERNAL_DATE,
+    UIDVALIDITY,
+    add_bodies,
+    add_skeleton,
+    make_account,
+    make_fence,
+    message_bytes,
+    skeleton_row,
+    upstream_mailbox,
+)
 from tests.mailcache.rows import check_consistency, uids_of
 
 pytestmark = pytest.mark.django_db
@@ -114,3 +125,18 @@ def test_a_copy_shares_the_upstream_message() -> None:
     assert labelled.shown() == (1, 1, 1)
     assert Mutation.objects.count() == 1
     assert set(Message.objects.values_list("remote_id", flat=True)) == {Remote.objects.get().pk}
+
+
+def test_what_is_taken_out_of_the_trash_keeps_its_label_though_its_source_goes() -> None:
+    labelled = Labelled()
+    listed = [upstream_mailbox("INBOX", MailboxRole.INBOX), upstream_mailbox("Work")]
+    listed += [upstream_mailbox("All", MailboxRole.ALL), upstream_mailbox("Trash", MailboxRole.TRASH)]
+    ingest_mailbox_list(fence=labelled.fence, listed=listed)
+    trash = Mailbox.objects.get(role=MailboxRole.TRASH)
+    add_skeleton(labelled.fence, trash, [skeleton_row(1, size=len(data := message_bytes()), upstream_id="2")])
+    user = labelled.account.user_id
+    copied = copy_messages(user_id=user, mailbox_id=trash.pk, target_id=labelled.work.pk, uids=ONE)
+    add_bodies(labelled.fence, trash, {1: data})
+    assert remove_messages(fence=labelled.fence, mailbox_id=trash.pk, uidvalidity=UIDVALIDITY, uids=[1]) == 1
+    assert uids_of(labelled.work) == list(copied.target_uids)
+    assert labelled.shown() == (1, 1, 2)

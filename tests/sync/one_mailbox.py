@@ -108,7 +108,8 @@ class OneMailbox(ScriptedImap):
                 date = b"Date: Fri, 17 May 2024 10:30:00 +0200\r\n\r\n"
                 found.append(b"BODY[HEADER.FIELDS (DATE)] {%d}\r\n%s" % (len(date), date))
             if b"HEADER.FIELDS (MESSAGE-ID)" in items:
-                field = next(line for line in data.split(b"\r\n") if line.startswith(b"Message-ID")) + b"\r\n\r\n"
+                lines = data.splitlines(keepends=True)
+                field = b"".join([line for line in lines if line.startswith(b"Message-ID")][:1]) + b"\r\n"
                 found.append(b"BODY[HEADER.FIELDS (MESSAGE-ID)] {%d}\r\n%s" % (len(field), field))
             if b"[HEADER]" in items:
                 header = data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"

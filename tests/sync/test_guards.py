@@ -219,6 +219,19 @@ class TestMessages:
         assert len(server.bodies_asked()) == asked + 1
         assert bodies(account) == list(server.messages.values())
 
+    def test_nor_do_they_hold_up_what_is_older(self, upstream: Upstream) -> None:
+        server, account = upstream(20)
+        server.refuses_body = bad = set(range(9, 21))
+        server.messages |= {uid: message_bytes(str(uid), body="bad\r\n" * 4_400) for uid in bad}
+        for _ in range(4):
+            began = timezone.now()
+            assert run_account_until_done(account.pk) is SliceEnd.DONE
+            account.refresh_from_db()
+            assert account.next_sync_at < began + timedelta(minutes=21)
+            Listing.objects.update(retry_at=began)
+        assert set(Listing.objects.filter(attempts__gt=0).values_list("uid", flat=True)) == bad
+        assert set(Listing.objects.values_list("uid", flat=True)) == bad
+
     def test_a_message_at_which_the_connection_breaks_blocks_the_others_for_some_runs_only(
         self, upstream: Upstream
     ) -> None:

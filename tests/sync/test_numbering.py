@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from mailcache.models import Message
+from mailcache.models import Listing, Message
 from sync.account_run import SliceEnd, run_account_until_done
 from sync.models import Checkpoint
 from sync.profiles import BY_NAME, GENERIC
@@ -194,6 +194,22 @@ class TestUidvalidity:
         Checkpoint.objects.update(gone_seen_at=timezone.now() - timedelta(minutes=1))
         synced(account)
         assert bodies(account) == list(server.messages.values())
+
+    def test_what_may_be_one_whose_bytes_nobody_can_fetch_for_a_while_stays(self, upstream: Upstream) -> None:
+        server, account = upstream(12)
+        server.messages = {uid: b"Subject: %d\r\n\r\nhello\r\n" % (uid + 10) for uid in server.messages}
+        synced(account)
+        rows = list(Message.objects.order_by("uid").values_list("pk", "uid", "content_id"))
+        server.uidvalidity, server.dates = 8, dict.fromkeys(server.messages, b"1-Jan-2020 00:00:00 +0000")
+        server.refuses_body, server.refusal = set(server.messages), b"[UNAVAILABLE] try later"
+        for _ in range(3):
+            run_account_until_done(account.pk)
+            Checkpoint.objects.update(gone_seen_at=timezone.now() - timedelta(minutes=1), retry_at=None)
+        server.refuses_body = set()
+        Listing.objects.update(retry_at=None)
+        for _ in range(2):
+            synced(account)
+        assert list(Message.objects.order_by("uid").values_list("pk", "uid", "content_id")) == rows
 
     def test_a_message_that_is_left_out_of_a_new_numbering_does_not_go(self, upstream: Upstream) -> None:
         server, account = upstream(3)

@@ -218,6 +218,16 @@ class TestFlagsOfCopies:
         assert [set(flags) for _, flags in hands.there("Archive")] == _flags_here(hands, "Archive") == [{"\\Seen"}]
         assert hands.there() == []
 
+    def test_a_mark_for_deletion_is_not_copied_that_the_source_got_after_the_copy(self, hands: Hands) -> None:
+        hands.deliver(message_bytes())
+        hands.create("New")
+        hands.copy("New")
+        hands.store("\\Deleted")
+        hands.replay()
+        hands.sync()
+        assert [set(flags) for _, flags in hands.there("New")] == _flags_here(hands, "New") == [set()]
+        assert [set(flags) for _, flags in hands.there()] == _flags_here(hands, "INBOX") == [{"\\Deleted"}]
+
     def test_what_the_upstream_changes_of_the_source_meanwhile_is_seen_in_the_copy(self, hands: Hands) -> None:
         hands.deliver(message_bytes())
         hands.copy("Archive")

@@ -41,10 +41,14 @@ def _let_time_pass(hands: Hands) -> None:
 
 def _expunge_there(hands: Hands) -> None:
     hands.others.expunge()
+    _believe_what_is_gone(hands)
+    assert hands.uids() == []
+
+
+def _believe_what_is_gone(hands: Hands) -> None:
     for _ in range(2):  # an empty mailbox is believed when it is seen twice
         hands.sync()
         Checkpoint.objects.update(gone_seen_at=timezone.now() - timedelta(minutes=1))
-    assert hands.uids() == []
 
 
 def _assert_same(hands: Hands, *names: str) -> None:
@@ -121,6 +125,29 @@ class TestBytesThatComeLate:
         hands.sync()
         assert hands.unsettled() == []
         assert [there for there, _ in hands.there("Work")] == [data]
+        _assert_same(hands, "INBOX", "Archive", "Work")
+
+    def test_what_was_moved_and_is_not_where_it_was_is_not_gone(
+        self, hands: Hands, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hands.others.create("Work")
+        _fetch_bodies(hands, BodyPolicy.ON_DEMAND)
+        hands.deliver(data := message_bytes())
+        hands.move("Archive")
+        hands.store("\\Flagged", mailbox="Archive")
+        hands.move("Work", source="Archive")
+        with monkeypatch.context() as patch:
+            patch.setattr("sync.replay.transfer.settle_creators", _kill)
+            with pytest.raises(_Killed):
+                hands.replay()
+        _believe_what_is_gone(hands)
+        assert len(hands.uids("Work")) == 1
+        _let_time_pass(hands)
+        hands.replay()
+        _fetch_bodies(hands, BodyPolicy.ALL)
+        hands.sync()
+        assert hands.unsettled() == []
+        assert hands.there("Work") == [(data, {"\\Flagged"})]
         _assert_same(hands, "INBOX", "Archive", "Work")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
@@ -148,6 +149,17 @@ class TestMessages:
             Queued(4, Kind.EXPUNGE, INBOX, remote_id=6),
         ]
         assert _ids(plan_replay(queue)) == [[2], [4]]
+
+    def test_nor_is_it_marked_as_deleted_which_would_be_copied(self) -> None:
+        queue = [
+            Queued(1, Kind.COPY, INBOX, ARCHIVE, remote_id=5, ready=False),
+            _store(2, 5, _add("\\Deleted")),
+            _store(3, 5, _add("\\Seen")),
+            _store(4, 5, _remove("\\Deleted")),
+            _store(5, 6, _add("\\Deleted")),
+        ]
+        assert _ids(plan_replay(queue)) == [[3], [5]]
+        assert _ids(plan_replay([replace(queue[0], ready=True), *queue[1:]])) == [[1], [5], [2, 3, 4]]
 
     def test_an_append_that_is_expunged_again_leaves_no_trace(self) -> None:
         queue = [
