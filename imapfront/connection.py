@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
-import socket
 import ssl
 from collections import deque
 from collections.abc import Coroutine
@@ -18,8 +16,10 @@ from imapfront.handlers import Run, handler_of
 from imapfront.protocol import CommandReceived, Fault, Hangup, LineReceived, Protocol, SendContinuation
 from imapfront.session import Services, Session
 from imapfront.states import State
+from imapfront.transports import acknowledge, encrypted, is_local
 from imapfront.wire import responses
 from imapfront.wire.parse_command import Tagged
+from mailcache.services.login import Login
 from mailcache.spool import SpooledLiteral
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ _MAX_WAITING_BYTES = 256 * 1024
 _WRITE_HIGH_WATER = 256 * 1024
 # How long a client may take to read what is left when the connection ends; uvloop would wait for ever.
 _LAST_WORDS_SECONDS = 30.0
-# Linux only.
-_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
 class Connection(asyncio.Protocol):
@@ -65,16 +63,16 @@ class Connection(asyncio.Protocol):
         self._reading_paused = False
         self._starting_tls = False
         self._closing = False
+        self._farewell = ""
+        """What to say when the running command has been answered."""
 
     # Transport to connection.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("Transport", transport)
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH_WATER)
-        if self._starting_tls:
-            return
         peer = (transport.get_extra_info("peername") or ("unknown",))[0]
-        self._session = Session(self._services, self, peer=peer, is_local=_is_local(peer), tls=self._implicit_tls)
+        self._session = Session(self._services, self, peer=peer, is_local=is_local(peer), tls=self._implicit_tls)
         self._connections.add(self)
         self._restart_timer()
         self.write(responses.untagged_status("OK", "imapped ready", code=self._capability_code()))
@@ -87,8 +85,8 @@ class Connection(asyncio.Protocol):
         if self._protocol.buffered > _MAX_WAITING_BYTES:
             self._pause_reading()
         self._pump()
-        if self._task is None and self._protocol.is_amid_command:
-            self._acknowledge()
+        if self._task is None and self._protocol.is_amid_command and self._transport is not None:
+            acknowledge(self._transport)
 
     def eof_received(self) -> bool:
         return False
@@ -154,12 +152,8 @@ class Connection(asyncio.Protocol):
         if self._protocol.tls_started():
             logger.warning("%s: sent plaintext after STARTTLS; it was not read", session.peer)
         self._starting_tls = True
-        try:
-            self._transport = await asyncio.get_running_loop().start_tls(
-                self._transport, self, self._tls_context, server_side=True, ssl_handshake_timeout=30
-            )
-        finally:
-            self._starting_tls = False
+        self._transport = await encrypted(self._transport, self, self._tls_context)
+        self._starting_tls = False
         # Whatever was paused was so for the transport beneath.
         self._reading_paused = False
         self._can_write.set()
@@ -169,9 +163,23 @@ class Connection(asyncio.Protocol):
 
     def say_bye(self, text: str) -> None:
         """Tell the client why, and close when it has been sent."""
-        if not self._closing:
+        if self._starting_tls:
+            self.abort()  # in plain text it would be garbage in the client's handshake
+        elif not self._closing:
             self.write(responses.untagged_status("BYE", text))
             self._close()
+
+    def end(self, text: str) -> None:
+        """Say BYE as soon as the running command is answered: one that is not might be repeated though it was done."""
+        if self._task is None or self._line_waiter is not None or self._starting_tls:
+            self.say_bye(text)
+        else:
+            self._farewell = text
+
+    @property
+    def login(self) -> Login | None:
+        """Who has logged in; None before that, and after the end."""
+        return None if self._session is None or self._closing else self._session.login
 
     def abort(self) -> None:
         """Close at once."""
@@ -208,7 +216,11 @@ class Connection(asyncio.Protocol):
                 # Who does not read gets no more answers, or they would fill the memory.
                 self._pause_reading()
                 return
-            event = self._protocol.next_event()
+            try:
+                event = self._protocol.next_event()
+            except OSError as error:
+                self._disk_failed(error)
+                return
             match event:
                 case None:
                     self._resume_reading()
@@ -248,7 +260,10 @@ class Connection(asyncio.Protocol):
             self.write(responses.tagged(tagged.tag, "BAD", text))
             return
         handle = handler_of(tagged.command)
-        quick = handle.quick(session, tagged.command) if handle.quick and session.is_current() else None
+        try:
+            quick = handle.quick(session, tagged.command) if handle.quick and session.is_current() else None
+        except EXPECTED as error:
+            quick = answer_to(error)
         if quick is not None:
             self._finish(tagged, quick)
             return
@@ -264,31 +279,26 @@ class Connection(asyncio.Protocol):
                 logger.warning("%s: %s: %s", session.peer, tagged.command.name, error)
         else:
             if states.may_expunge(tagged.command):
-                await self._refresh(tagged)
+                await session.refresh_if_possible()
         self._finish(tagged, answer)
-
-    async def _refresh(self, tagged: Tagged) -> None:
-        session = self._session_required
-        try:
-            await session.refresh()
-        except EXPECTED as error:
-            # What the command did is done: answered NO, an APPEND would be sent again. The next command tells the rest.
-            logger.warning("%s: %s: no updates: %s", session.peer, tagged.command.name, error)
 
     def _finish(self, tagged: Tagged, answer: Answer) -> None:
         session = self._session_required
-        if session.selected is not None and session.selected.shared.gone:
+        is_gone = session.selected is not None and session.selected.shared.gone
+        if is_gone:
             session.close_mailbox()
-            self.say_bye("the mailbox was deleted")
-            return
-        if states.may_expunge(tagged.command):
+        elif states.may_expunge(tagged.command):
             session.send_updates()
+        else:
+            session.send_flags()
         if session.wants_tls and self._transport is not None:
             # What comes next is the client's handshake, which is not for this protocol.
             self._transport.pause_reading()
         self.write(responses.tagged(tagged.tag, answer.status, answer.text, code=answer.code))
         if session.state is State.LOGOUT:
             self._close()
+        elif is_gone:
+            self.say_bye("the mailbox was deleted")
 
     def _command_ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
@@ -297,16 +307,28 @@ class Connection(asyncio.Protocol):
         error = task.exception()
         if error is None:
             self._go_on()
-        elif isinstance(error, ConnectionError | TimeoutError):  # also of a TLS handshake
+        elif isinstance(error, ConnectionError | TimeoutError | ssl.SSLError):  # also of a TLS handshake
             self.abort()
+            if self._starting_tls and not self.closed.is_set():
+                self.connection_lost(error)
+        elif isinstance(error, OSError):
+            self._disk_failed(error)
         else:
             # The one place for what nobody expected: a bug. The client sees a clean end, the log sees it all.
             logger.error("%s: a command failed", self._session_required.peer, exc_info=error)
             self.say_bye("[SERVERBUG] internal error")
 
+    def _disk_failed(self, error: OSError) -> None:
+        """End the connection: of a message that was arriving a piece is missing."""
+        logger.error("%s: a file could not be read or written", self._session_required.peer, exc_info=error)
+        self._discard_spools()
+        self.say_bye("[UNAVAILABLE] the server cannot go on now, try again later")
+
     def _go_on(self) -> None:
         session = self._session_required
-        if session.wants_tls:
+        if self._farewell:
+            self.say_bye(self._farewell)
+        elif session.wants_tls:
             session.wants_tls = False
             self._start(self._start_tls())
         else:
@@ -348,11 +370,6 @@ class Connection(asyncio.Protocol):
             self._reading_paused = False
             self._transport.resume_reading()
 
-    def _acknowledge(self) -> None:
-        """Send the ACK now. A client without TCP_NODELAY (imaplib) waits for it before it sends what ends a literal."""
-        if self._transport is not None and not self._transport.is_closing() and _QUICKACK is not None:
-            self._transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-
     def _restart_timer(self) -> None:
         if self._closing:
             return
@@ -373,10 +390,3 @@ class Connection(asyncio.Protocol):
         else:
             # It has taken next to nothing of a large answer in all this time.
             self.abort()
-
-
-def _is_local(peer: str) -> bool:
-    try:
-        return ipaddress.ip_address(peer).is_loopback
-    except ValueError:
-        return peer == ""

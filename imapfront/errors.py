@@ -43,6 +43,7 @@ _CODES: tuple[tuple[type[errors.MailcacheError], str], ...] = (
     (errors.MessagesGone, "EXPUNGEISSUED"),
     (errors.BytesNotHere, "UNAVAILABLE"),
     (errors.SegmentMissing, "UNAVAILABLE"),
+    (errors.SegmentUnavailable, "UNAVAILABLE"),
 )
 _DATABASE_AWAY = (
     django.db.OperationalError,

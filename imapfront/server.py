@@ -18,6 +18,7 @@ from imapfront.conf import Configuration
 from imapfront.connection import Connection
 from imapfront.db import ServiceThreads
 from imapfront.hub import Hub
+from imapfront.revocations import end_revoked_logins
 from imapfront.session import Services
 from imapfront.throttle import Throttle
 from mailcache.generations import generation_table
@@ -59,6 +60,9 @@ async def _serve(configuration: Configuration) -> None:
     await pool.open(wait=False)
     hub = Hub(pool, generation_table(), poll_interval=configuration.poll_interval)
     hub.start()
+    revocations = asyncio.ensure_future(
+        end_revoked_logins(pool, connections, poll_interval=configuration.poll_interval)
+    )
     threads = ServiceThreads(configuration.service_threads)
     throttle = Throttle(settings.LOGIN_RATE_LIMIT_FAILURES, settings.LOGIN_RATE_LIMIT_LOCKOUT_SECONDS)
     services = Services(
@@ -75,6 +79,8 @@ async def _serve(configuration: Configuration) -> None:
         await stop.wait()
         await _stop(servers, connections, configuration.stop_grace)
     finally:
+        revocations.cancel()
+        await asyncio.gather(revocations, return_exceptions=True)
         await hub.stop()
         threads.close()
         await pool.close(timeout=2)
@@ -111,7 +117,7 @@ async def _stop(servers: list[asyncio.Server], connections: set[Connection], gra
     for server in servers:
         server.close()
     for connection in list(connections):
-        connection.say_bye("the server is stopping")
+        connection.end("the server is stopping")
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(asyncio.gather(*(connection.closed.wait() for connection in connections)), grace)
     for connection in list(connections):

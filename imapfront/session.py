@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from imapfront.conf import Configuration
 from imapfront.db import ServiceThreads
-from imapfront.errors import CommandFailed
+from imapfront.errors import EXPECTED, CommandFailed
 from imapfront.hub import Hub, SharedMailbox
 from imapfront.states import State
 from imapfront.throttle import Throttle
@@ -16,7 +17,10 @@ from imapfront.view import Updates, View
 from imapfront.wire import responses
 from mailcache.reads.mailboxes import Scope
 from mailcache.reads.pool import Pool
+from mailcache.services.login import Login
 from mailcache.wire.framing import LiteralSink
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class Session:
         self.wants_tls = False
         self.state = State.NOT_AUTHENTICATED
         self.scope: Scope | None = None
+        self.login: Login | None = None
         self.selected: Selected | None = None
         self.failed_logins = 0
         self.condstore = False
@@ -119,6 +124,49 @@ class Session:
         """Learn what was committed until now; tells the client nothing yet."""
         if self.selected is not None:
             await self.services.hub.refresh(self.selected.shared)
+
+    async def refresh_if_possible(self) -> bool:
+        """Learn the same behind something that is done: answered NO, it would be done again. False where that fails.
+
+        The next command tells the rest.
+        """
+        try:
+            await self.refresh()
+        except EXPECTED as error:
+            logger.warning("%s: no updates: %s", self.peer, error)
+            return False
+        return True
+
+    def log_in(self, login: Login) -> None:
+        """Enter the authenticated state."""
+        self.login, self.scope = login, Scope(login.user_id, login.account_id)
+        self.state = State.AUTHENTICATED
+        self.channel.logged_in()
+
+    def enable_condstore(self) -> None:
+        """Tell modseqs from now on; the first command that names them is told how far they are (RFC 7162 3.1)."""
+        if not self.condstore and self.selected is not None:
+            code = f"HIGHESTMODSEQ {self.selected.view.modseq}"
+            self.write(responses.untagged_status("OK", "modseqs", code=code))
+        self.condstore = True
+
+    def send_flags(self) -> None:
+        """Tell a client that knows modseqs all flags that have changed, while no message may lose its number.
+
+        It may keep the highest modseq that it was told, and would not ask for those below it again (RFC 7162 3.1).
+        """
+        selected = self.selected
+        if selected is None or not self.condstore:
+            return
+        snapshot, view = selected.shared.snapshot, selected.view
+        lines = []
+        for uid in view.untold(snapshot):
+            at = snapshot.position(uid)
+            items = [flags_item(selected, uid, at), modseq_item(selected, at)]
+            lines.append(responses.fetch(view.position(uid) + 1, items))
+            view.told[uid] = snapshot.modseqs[at]
+        if lines:
+            self.write(b"".join(lines))
 
     def send_updates(self) -> None:
         """Tell the client what happened to its mailbox (RFC 3501 7.3, 7.4)."""

@@ -1,20 +1,53 @@
 """Slows down guessing of passwords: failures are counted by name and by address.
 
-The counts are in the shared cache, so that they hold for all processes and nodes; where the cache is away each process
-counts by itself.
+A name has as many slots as it may have failures. An attempt takes one before the password is looked at, keeps it for a
+while when it fails, and gives all back when it succeeds: however many come at once, no more than that are verified.
+Where slots are taken by attempts that are still being verified, others wait for these, as a mail client opens many
+connections at once. A plain count would have to refuse them, or be read before the attempts at the same time are in it.
+
+All is in the shared cache, so that it holds for all processes and nodes; where the cache is away each process counts by
+itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
-import time
+import secrets
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from django.core.cache import cache
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.locmem import LocMemCache
 
 _MAX_LOCAL = 10_000
+# After this a slot is free again though nobody gave it back: its process was killed.
+_LONGEST_ATTEMPT_SECONDS = 60
+_BEING_VERIFIED, _FAILED = 1, 2
+
+
+class Refusal(Enum):
+    """Why a password is not looked at."""
+
+    LOCKED_OUT = auto()
+    """Too many have failed."""
+    BUSY = auto()
+    """As many as may fail are being verified; ask again soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A login whose password may be looked at; ``Throttle`` has to hear how it ends."""
+
+    name: str
+    address: str
+    slot: str
+
+
+def _local_cache() -> LocMemCache:
+    # Those of one name are one.
+    return LocMemCache(secrets.token_hex(8), {"max_entries": _MAX_LOCAL})
 
 
 @dataclass(slots=True)
@@ -23,47 +56,57 @@ class Throttle:
 
     failures: int
     lockout_seconds: int
-    _local: dict[str, tuple[int, float]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _local: BaseCache = field(default_factory=_local_cache)
 
-    def is_locked_out(self, *, name: str, address: str) -> bool:
-        """True while further attempts are refused without a look at the password."""
-        # Many people may share an address, so it gets more room than a name.
-        return self._count(_key("name", name)) >= self.failures or (
-            self._count(_key("address", address)) >= self.failures * 10
-        )
+    def begin(self, *, name: str, address: str) -> Attempt | Refusal:
+        """Take a slot of the name. Call ``failed``, ``succeeded`` or ``came_to_nothing`` with the attempt."""
+        # Many people may share an address, so it gets more room than a name; and its count need not be exact.
+        if self._count(_key("address", address)) >= self.failures * 10:
+            return Refusal.LOCKED_OUT
+        slots = self._slots(name)
+        for store in (cache, self._local):
+            states = store.get_many(slots)
+            for slot in slots:
+                if slot in states:
+                    continue
+                if store.add(slot, _BEING_VERIFIED, timeout=_LONGEST_ATTEMPT_SECONDS):
+                    return Attempt(name, address, slot)
+                states = store.get_many(slots)  # another was quicker
+                if not states:
+                    break  # or the cache is away
+            if states:
+                is_over = all(states.get(slot) == _FAILED for slot in slots)
+                return Refusal.LOCKED_OUT if is_over else Refusal.BUSY
+        return Refusal.BUSY
 
-    def note_failure(self, *, name: str, address: str) -> None:
-        """Count a failed login."""
-        for key in (_key("name", name), _key("address", address)):
-            cache.add(key, 0, timeout=self.lockout_seconds)
+    def failed(self, attempt: Attempt) -> None:
+        """The password was wrong."""
+        address = _key("address", attempt.address)
+        for store in (cache, self._local):
+            store.set(attempt.slot, _FAILED, timeout=self.lockout_seconds)
+            store.add(address, 0, timeout=self.lockout_seconds)
             with contextlib.suppress(ValueError):  # the key may have expired in between
-                cache.incr(key)
-            self._count_here(key)
+                store.incr(address)
 
-    def forget(self, *, name: str) -> None:
+    def succeeded(self, attempt: Attempt) -> None:
         """A login with the right password ends the counting for its name."""
+        for store in (cache, self._local):
+            store.delete_many(self._slots(attempt.name))
+
+    def came_to_nothing(self, attempt: Attempt) -> None:
+        """The password was not looked at."""
+        for store in (cache, self._local):
+            store.delete(attempt.slot)
+
+    def _slots(self, name: str) -> list[str]:
         key = _key("name", name)
-        cache.delete(key)
-        with self._lock:
-            self._local.pop(key, None)
+        return [f"{key}:{number}" for number in range(self.failures)]
 
     def _count(self, key: str) -> int:
-        with self._lock:
-            here, until = self._local.get(key, (0, 0.0))
-        if until < time.monotonic():
-            here = 0
-        return max(here, int(cache.get(key) or 0))
-
-    def _count_here(self, key: str) -> None:
-        now = time.monotonic()
-        with self._lock:
-            count, until = self._local.pop(key, (0, 0.0))
-            self._local[key] = (count + 1 if until >= now else 1, now + self.lockout_seconds)
-            if len(self._local) > _MAX_LOCAL:
-                self._local.pop(next(iter(self._local)))
+        return max(int(store.get(key) or 0) for store in (cache, self._local))
 
 
 def _key(kind: str, value: str) -> str:
-    digest = hashlib.sha256(value.lower().encode(errors="surrogateescape")).hexdigest()
+    # Upper case as the database compares names: there is more than one letter whose upper case is I, or S.
+    digest = hashlib.sha256(value.upper().encode(errors="surrogateescape")).hexdigest()
     return f"login-failures:{kind}:{digest}"

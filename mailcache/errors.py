@@ -47,6 +47,10 @@ class SegmentMissing(MailcacheError):
     """The stored object that should hold a message's bytes is not there."""
 
 
+class SegmentUnavailable(MailcacheError):
+    """The store of messages' bytes does not answer, or fails; what it holds may be read later (``[UNAVAILABLE]``)."""
+
+
 class OverQuota(MailcacheError):
     """The account's quota does not allow so many more bytes (``[OVERQUOTA]``)."""
 

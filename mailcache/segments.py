@@ -6,6 +6,7 @@ leaves an object that no row knows, never a row without its bytes.
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,9 @@ from pathlib import Path
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 
-from mailcache.errors import SegmentMissing
+from mailcache.errors import SegmentMissing, SegmentUnavailable
+
+logger = logging.getLogger(__name__)
 
 # Larger messages have a segment of their own.
 LARGE_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -67,18 +70,24 @@ def local_path(name: str) -> Path | None:
 
 
 def read_range(name: str, offset: int, size: int) -> bytes:
-    """Return ``size`` bytes of a segment; raises ``SegmentMissing`` when they are not all there."""
+    """Return ``size`` bytes of a segment.
+
+    Raises ``SegmentMissing`` when they are not all there, ``SegmentUnavailable`` when the store cannot tell.
+    """
     try:
         data = _read(name, offset, size)
     except FileNotFoundError:
         raise SegmentMissing(f"segment {name} is not in the store") from None
+    except OSError as error:
+        # Not the error's own text, which names a path of this machine.
+        raise SegmentUnavailable(f"segment {name} cannot be read now: {error.strerror or error}") from error
     if len(data) != size:
         raise SegmentMissing(f"segment {name} ends before byte {offset + size}")
     return data
 
 
 def read_chunks(name: str, offset: int, size: int, *, chunk_size: int = 256 * 1024) -> Iterator[bytes]:
-    """Yield a range of a segment in pieces of at most ``chunk_size`` bytes; raises ``SegmentMissing``."""
+    """Yield a range of a segment in pieces of at most ``chunk_size`` bytes; raises what ``read_range`` raises."""
     for position in range(offset, offset + size, chunk_size):
         yield read_range(name, position, min(chunk_size, offset + size - position))
 
@@ -86,14 +95,25 @@ def read_chunks(name: str, offset: int, size: int, *, chunk_size: int = 256 * 10
 def _read(name: str, offset: int, size: int) -> bytes:
     path = local_path(name)
     if path is None:
-        with _storage().open(name, "rb") as stored:
-            stored.seek(offset)
-            return bytes(stored.read(size))
+        return _read_remote(name, offset, size)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.pread(descriptor, size, offset)
     finally:
         os.close(descriptor)
+
+
+def _read_remote(name: str, offset: int, size: int) -> bytes:
+    try:
+        with _storage().open(name, "rb") as stored:
+            stored.seek(offset)
+            return bytes(stored.read(size))
+    except OSError:
+        raise
+    except Exception as error:
+        # What else a store raises (time-outs, 5xx) only its own library could name, which nothing here imports.
+        logger.warning("segment %s: %s", name, error)
+        raise SegmentUnavailable(f"segment {name} cannot be read now: {type(error).__name__}") from error
 
 
 def _storage() -> Storage:

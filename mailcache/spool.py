@@ -7,7 +7,7 @@ import mmap
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -43,7 +43,8 @@ class SpooledLiteral:
 
     def discard(self) -> None:
         """Remove the file."""
-        self._file.close()
+        with suppress(OSError):  # closing writes what is buffered, for which a full disk has no room
+            self._file.close()
         self.path.unlink(missing_ok=True)
 
     @contextmanager

@@ -49,5 +49,7 @@ def _append(user_id: int, mailbox: MailboxInfo, literals: Sequence[AppendedLiter
 def _learn(appended: AppendedLiteral, account_id: int, date: datetime) -> AppendedMessage:
     literal: Literal = appended.literal
     if isinstance(literal.sink, SpooledLiteral):
+        if literal.sink.size != literal.size:
+            raise CommandFailed("the message did not arrive whole", code="UNAVAILABLE")
         return spooled_message(literal.sink, account_id=account_id, flags=appended.flags, internal_date=date)
     return inline_message(literal.data or b"", flags=appended.flags, internal_date=date)

@@ -57,7 +57,7 @@ async def run_fetch(session: Session, command: Fetch) -> Answer:
 def _note_condstore(session: Session, command: Fetch) -> None:
     """Naming modseqs switches them on (RFC 7162 3.1)."""
     if command.attributes & FetchAttribute.MODSEQ:
-        session.condstore = True
+        session.enable_condstore()
 
 
 def _changed(selected: Selected, command: Fetch, block: Sequence[int]) -> Sequence[int]:

@@ -1,4 +1,4 @@
-"""One block of FETCH answers: one query, then the bytes of small messages, some MB in one turn of a thread.
+"""One block of FETCH answers: one query, then the bytes of small messages, some MB in one turn of a thread or query.
 
 Those of large messages are read piece by piece. So a client that takes its time holds little of this server's memory.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
 
-from imapfront.fetch_sections import MessageBytes, SectionsMissing, small_enough, write_sections
+from imapfront.fetch_sections import MessageBytes, SectionsMissing, bytes_wanted, write_sections
 from imapfront.handlers.fetch_seen import mark_seen, note_told
 from imapfront.session import Selected, Session, flags_item, modseq_item
 from imapfront.wire import responses
@@ -88,7 +88,8 @@ async def write_block(
         selected.shared.id,
         list(uids.values()),
         structures=frozenset(name for flag, name in _STRUCTURES.items() if command.attributes & flag),
-        bytes_wanted=bool(command.sections),
+        bytes_wanted=bytes_wanted(command.sections),
+        most_bytes=_READ_BYTES,
     )
     there = [position for position, uid in uids.items() if uid in rows and selected.shared.snapshot.position(uid) >= 0]
     missing = [position for position in there if not _is_complete(rows[uids[position]], command)]
@@ -102,14 +103,16 @@ async def write_block(
 async def _write_rows(session: Session, command: Fetch, rows: dict[int, ContentRow]) -> int:
     """Write the answers of messages, by position, of which everything is here; returns how many cannot be read."""
     told_flags = await mark_seen(session, command, [row.uid for row in rows.values()])
-    broken = 0
-    for some in _by_bytes(rows):
-        small = [row for row in some.values() if command.sections and small_enough(row, command.sections)]
-        contents = await MessageBytes.read(session.services.threads, small) if small else MessageBytes({})
-        writer = _BlockWriter(session, command, contents, told_flags)
-        for position, row in some.items():
-            broken += not await writer.write(position, row)
-    return broken
+    return sum([await _write_some(session, command, some, told_flags) for some in _by_bytes(rows)])
+
+
+async def _write_some(
+    session: Session, command: Fetch, rows: Mapping[int, ContentRow], told_flags: frozenset[int]
+) -> int:
+    """Read at once what is small, and write; a function by itself, so that the bytes go before the next are read."""
+    contents = await MessageBytes.read(session, rows.values(), command.sections)
+    writer = _BlockWriter(session, command, contents, told_flags)
+    return sum([not await writer.write(position, row) for position, row in rows.items()])
 
 
 def _by_bytes(rows: Mapping[int, ContentRow]) -> Iterator[dict[int, ContentRow]]:
@@ -117,7 +120,7 @@ def _by_bytes(rows: Mapping[int, ContentRow]) -> Iterator[dict[int, ContentRow]]
     some: dict[int, ContentRow] = {}
     total = 0
     for position, row in rows.items():
-        size = row.size or 0
+        size = row.size or row.held_size or 0
         if some and total + size > _READ_BYTES:
             yield some
             some, total = {}, 0
@@ -189,7 +192,7 @@ def _is_complete(row: ContentRow, command: Fetch) -> bool:
         if command.attributes & flag and getattr(row, name) is None:
             return False
     return row.content_id is not None or all(
-        _is_header(section) and row.header is not None for section in command.sections
+        _is_header(section) and row.held_size is not None for section in command.sections
     )
 
 

@@ -34,8 +34,7 @@ async def mark_seen(session: Session, command: Fetch, uids: Iterable[int]) -> fr
         uids=NumberSet.from_numbers(unseen),
         store=_SEEN,
     )
-    await session.refresh()
-    return frozenset(result.changed)
+    return frozenset(result.changed if await session.refresh_if_possible() else ())
 
 
 def note_told(session: Session, uid: int, at: int) -> None:

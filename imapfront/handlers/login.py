@@ -11,15 +11,16 @@ from imapfront.errors import Answer, CommandFailed, completed
 from imapfront.handlers.connection import announced
 from imapfront.session import Session
 from imapfront.states import State
+from imapfront.throttle import Refusal, Throttle
 from imapfront.wire import commands as c
 from imapfront.wire import responses
-from mailcache.reads.mailboxes import Scope
-from mailcache.services.login import check_login
+from mailcache.services.login import Login, check_login, user_name_of
 
 logger = logging.getLogger(__name__)
 
 _FAILURE_DELAY_SECONDS = 1.0
 _MAX_FAILURES = 5
+_BUSY_SECONDS = 0.05
 
 
 async def run_starttls(session: Session, _: c.StartTls) -> Answer:
@@ -63,25 +64,44 @@ def _plain(encoded: bytes) -> tuple[str, str]:
 
 async def _log_in(session: Session, name: str, password: str) -> Answer:
     _expect_safe_transport(session)
-    services = session.services
-    throttle = services.throttle
-    if await services.threads.run(throttle.is_locked_out, name=name, address=session.peer):
+    login = await _checked(session, name, password)
+    while login is Refusal.BUSY:
+        await asyncio.sleep(_BUSY_SECONDS)
+        login = await _checked(session, name, password)
+    if isinstance(login, Refusal):
         logger.warning("%s: login refused, too many failures", session.peer)
         raise CommandFailed("too many failed logins, try again later", code="AUTHENTICATIONFAILED")
-    login = await services.threads.run(check_login, name=name, password=password)
     if login is None:
-        await _note_failure(session, name)
+        await _note_failure(session)
         raise CommandFailed("wrong name or password", code="AUTHENTICATIONFAILED")
-    await services.threads.run(throttle.forget, name=name)
-    session.scope = Scope(login.user_id, login.account_id)
-    session.state = State.AUTHENTICATED
-    session.channel.logged_in()
+    session.log_in(login)
     logger.info("%s: user %d logged in%s", session.peer, login.user_id, " over TLS" if session.tls else "")
     return completed("logged in", code="CAPABILITY " + " ".join(announced(session)))
 
 
-async def _note_failure(session: Session, name: str) -> None:
-    await session.services.threads.run(session.services.throttle.note_failure, name=name, address=session.peer)
+async def _checked(session: Session, name: str, password: str) -> Login | Refusal | None:
+    services = session.services
+    return await services.threads.run(_check, services.throttle, name, password, session.peer)
+
+
+def _check(throttle: Throttle, name: str, password: str, address: str) -> Login | Refusal | None:
+    """Check a password as far as the throttle lets it: in one call, which no end of the connection leaves half done."""
+    attempt = throttle.begin(name=user_name_of(name), address=address)
+    if isinstance(attempt, Refusal):
+        return attempt
+    try:
+        login = check_login(name=name, password=password)
+    except BaseException:
+        throttle.came_to_nothing(attempt)
+        raise
+    if login is None:
+        throttle.failed(attempt)
+    else:
+        throttle.succeeded(attempt)
+    return login
+
+
+async def _note_failure(session: Session) -> None:
     session.failed_logins += 1
     logger.warning("%s: login failed", session.peer)
     await asyncio.sleep(_FAILURE_DELAY_SECONDS * session.failed_logins)

@@ -37,8 +37,8 @@ async def run_list(session: Session, command: c.List) -> Answer:
     recent = await _recent(session, selectable, command.return_status)
     for one in shown:
         session.write(responses.list_response(one.name, one.attributes, child_info=one.subscribed_below))
-        if command.return_status and one.mailbox in selectable:
-            _write_status(session, one.mailbox, command.return_status, recent)
+        if command.return_status and one.mailbox is not None and one.mailbox.selectable:
+            _write_status(session, cast(MailboxInfo, one.mailbox), command.return_status, recent)
     return completed("LIST completed")
 
 
@@ -82,5 +82,6 @@ def _write_status(
         c.StatusItem.UNSEEN: mailbox.unseen,
         c.StatusItem.HIGHESTMODSEQ: mailbox.highestmodseq,
     }
-    session.condstore |= c.StatusItem.HIGHESTMODSEQ in items
+    if c.StatusItem.HIGHESTMODSEQ in items:
+        session.enable_condstore()
     session.write(responses.status_response(mailbox.name, {item.value: values[item] for item in items}))

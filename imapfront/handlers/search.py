@@ -34,7 +34,7 @@ def search(session: Session, command: c.Search) -> Answer:
     numbers = (uids[position] if command.uid else position + 1 for position in found)
     modseq = None
     if asks_for_modseq(command.query):
-        session.condstore = True
+        session.enable_condstore()
         modseq = max((messages.modseqs[position] for position in found), default=None)
     session.write(responses.search(numbers, modseq=modseq))
     return completed("SEARCH completed")

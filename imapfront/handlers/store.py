@@ -17,7 +17,8 @@ async def run_store(session: Session, command: Store) -> Answer:
     """Change flags here, durably, and tell them; the upstream hears of it afterwards."""
     selected = session.mailbox
     expect_writable(selected)
-    session.condstore |= command.unchanged_since is not None
+    if command.unchanged_since is not None:
+        session.enable_condstore()
     await session.refresh()
     if command.uid:
         session.send_updates()
@@ -30,10 +31,7 @@ async def run_store(session: Session, command: Store) -> Answer:
         store=command.store,
         unchanged_since=command.unchanged_since,
     )
-    await session.refresh()
-    gone = await _tell(session, command, uids, result)
-    if session.condstore and result.changed and not command.uid:
-        _tell_others(session)
+    gone = await _tell(session, command, uids, result) if await session.refresh_if_possible() else 0
     return _ended(selected, command, result, gone)
 
 
@@ -64,22 +62,6 @@ async def _tell(session: Session, command: Store, uids: NumberSet, result: Store
             await session.channel.drain()
     session.write(b"".join(lines))
     return gone
-
-
-def _tell_others(session: Session) -> None:
-    """Write the flags of other messages that have changed: their modseqs are below that of what was stored.
-
-    A client that keeps the highest modseq that it was told would not ask for them again. Only EXPUNGE has to wait.
-    """
-    selected = session.mailbox
-    snapshot, view = selected.shared.snapshot, selected.view
-    lines = []
-    for uid in view.untold(snapshot):
-        at = snapshot.position(uid)
-        items = [flags_item(selected, uid, at), modseq_item(selected, at)]
-        lines.append(responses.fetch(view.position(uid) + 1, items))
-        view.told[uid] = snapshot.modseqs[at]
-    session.write(b"".join(lines))
 
 
 def _items(session: Session, uid: int, at: int, *, changed: bool, is_silent: bool, with_uid: bool) -> list[bytes]:

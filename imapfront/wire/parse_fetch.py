@@ -10,7 +10,8 @@ from mailcache.mime.sections import Section, SectionKind
 from mailcache.wire.scanner import Scanner, WireError
 from mailcache.wire.strings import render_astring
 
-MAX_ITEMS = 1000
+# A message of a hundred attachments, each with its MIME header, may be asked for in one command.
+MAX_ITEMS = 250
 MAX_FIELDS = 500
 MAX_PATH = 100
 

@@ -68,14 +68,25 @@ def transfer_labelled(
 
 def remove_labelled(locks: Locks, source: LockedMailbox, gone: Sequence[SelectedMessage]) -> NumberSet:
     """Remove messages from a label mailbox, or from All Mail; raises ``NoTrash`` where there is no Trash."""
-    if place_of(source) is Place.ALL or source.label == DRAFT_LABEL:
-        trash = mailbox_with_role(source.account_id, MailboxRole.TRASH)
-        if trash is None:
-            raise NoTrash("messages go from here to Trash, which is hidden from IMAP")
-        locks.require([trash])
-        _throw_away(locks, source, locks[trash], gone)
-        return NumberSet.from_numbers(message.uid for message in gone)
-    return _unlabel(source, gone, read_twins(source, gone))
+    trash = trash_of(source)
+    if trash is None:
+        return _unlabel(source, gone, read_twins(source, gone))
+    locks.require([trash])
+    _throw_away(locks, source, locks[trash], gone)
+    return NumberSet.from_numbers(message.uid for message in gone)
+
+
+def trash_of(source: LockedMailbox) -> int | None:
+    """Return the mailbox to which messages go that are removed from this one, None where they lose a label only.
+
+    Raises ``NoTrash`` where that mailbox is not here.
+    """
+    if place_of(source) is not Place.ALL and source.label != DRAFT_LABEL:
+        return None
+    trash = mailbox_with_role(source.account_id, MailboxRole.TRASH)
+    if trash is None:
+        raise NoTrash("messages go from here to Trash, which is hidden from IMAP")
+    return trash
 
 
 def label_new(source_id: int, target: LockedMailbox, pairs: Sequence[tuple[int, int]]) -> None:

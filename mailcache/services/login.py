@@ -35,20 +35,38 @@ class Login:
 
 def check_login(*, name: str, password: str) -> Login | None:
     """Return who may log in with this name and password, or None. Unknown names take as long as wrong passwords."""
-    user_name, _, account_name = name.partition("/")
-    user = User.objects.filter(email__iexact=user_name, is_active=True).first() if "\0" not in name else None
-    if user is None:
+    found = _find(name) if "\0" not in name else None
+    if found is None:
         make_password(password)
         return None
+    user, login = found
     fingerprint = _fingerprint(user, password)
     if not _is_remembered(fingerprint):
         if not _verify(user, password):
             return None
         _remember(fingerprint)
+    return login
+
+
+def user_name_of(name: str) -> str:
+    """Return the part of a login name that the password belongs to: whose guesses are counted."""
+    return name.partition("/")[0]
+
+
+def _find(name: str) -> tuple[User, Login] | None:
+    """Return the user of a login name, and what a login opens.
+
+    All of the name has to be right before the password is looked at: an answer that comes sooner would tell whether the
+    password is right where the account is not, and no such login may have it remembered.
+    """
+    _, _, account_name = name.partition("/")
+    user = User.objects.filter(email__iexact=user_name_of(name), is_active=True).first()
+    if user is None:
+        return None
     if not account_name:
-        return Login(user.pk, user.auth_version)
+        return user, Login(user.pk, user.auth_version)
     account = Account.objects.of_user(user.pk).filter(address__iexact=account_name).first()
-    return Login(user.pk, user.auth_version, account.pk) if account else None
+    return (user, Login(user.pk, user.auth_version, account.pk)) if account else None
 
 
 def _verify(user: User, password: str) -> bool:

@@ -17,6 +17,7 @@ from mailcache.models import Content, Message
 from mailcache.segments import read_chunks
 from mailcache.services.append import AppendedMessage, AppendResult, append_messages, spooled_message
 from mailcache.services.expunge import remove_selected
+from mailcache.services.label_changes import trash_of
 from mailcache.services.mailbox_locks import Locks, with_locks
 from mailcache.services.selected_messages import select_messages
 from mailcache.services.transferred import TransferResult
@@ -39,7 +40,12 @@ def copy_across_accounts(
 def move_across_accounts(
     *, user_id: int, mailbox_id: int, target_id: int, uids: NumberSet, all_or_none: bool = False
 ) -> TransferResult:
-    """Move messages into a mailbox of another account of the user: they are there before they go here."""
+    """Move messages into a mailbox of another account of the user: they are there before they go here.
+
+    Raises ``NoTrash`` beside what ``copy_across_accounts`` raises.
+    """
+    # Found out when they are there already, each further attempt would make another copy.
+    with_locks([mailbox_id], lambda locks: trash_of(locks[mailbox_id]), user_id=user_id)
     messages = _messages(user_id, mailbox_id, uids, all_or_none=all_or_none)
     result = _result(messages, _append(user_id, target_id, messages))
     with_locks([mailbox_id], partial(_remove, mailbox_id, result.source_uids), user_id=user_id)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mailcache.flags import FlagSet
-from mailcache.models import Mailbox, MailboxRole, Mutation
+from mailcache.models import Mailbox, MailboxRole, Message, Mutation
 from mailcache.services.ingest_list import ingest_mailbox_list
 from mailcache.services.ingest_skeleton import SkeletonRow
 from mailcache.services.labels import set_labels
@@ -18,6 +18,7 @@ from tests.builders import (
     add_skeleton,
     make_account,
     make_fence,
+    make_mailboxes,
     message_bytes,
     upstream_mailbox,
 )
@@ -154,3 +155,13 @@ def test_a_label_of_ones_own(client: Client) -> None:
         assert client.delete(name)[0] == "NO"
         assert client.rename(name, "Other")[0] == "NO"
     assert counts(client) == {"INBOX": 1, "Work": 2, "All": 2, "Trash": 0}
+
+
+def test_what_cannot_be_taken_away_is_not_moved_to_another_account(client: Client) -> None:
+    source = Mailbox.objects.get(name="All")
+    theirs = make_mailboxes(make_fence(second := make_account(source.account.user)))[0]
+    Mailbox.objects.filter(name="Trash").update(selectable=False)
+    client.select("All")
+    for _ in range(2):
+        assert client.uid("MOVE", "1", f'"Accounts/{second.address}/INBOX"')[0] == "NO"
+    assert not Message.objects.filter(mailbox=theirs).exists()

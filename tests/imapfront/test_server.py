@@ -44,6 +44,14 @@ def test_pipelined_commands_are_answered_in_order(client: RawClient, mirrored: M
     assert tags == [b"a", b"b", b"c", b"d", b"e", b"f", b"g"]
 
 
+def test_numbers_beyond_the_end_are_the_mistake_of_the_client(client: RawClient, mirrored: MirroredAccount) -> None:
+    mirrored.add({1: message_bytes()})
+    client.send(b"a SELECT INBOX\r\nb FETCH 2 FLAGS\r\nc FETCH 1:9 (UID FLAGS)\r\n")
+    assert client.until(b"b ")[-1] == b"b BAD no such message"
+    assert client.line() == b"c BAD no such message"
+    assert client.command(b"FETCH 1 UID") == [b"* 1 FETCH (UID 1)", b"t OK FETCH completed"]
+
+
 def test_the_state_table(client: RawClient) -> None:
     for line in (b"FETCH 1 FLAGS", b"CLOSE", b"SEARCH ALL", b"LOGIN a b", b"STARTTLS"):
         assert client.command(line)[-1].startswith(b"t BAD"), line

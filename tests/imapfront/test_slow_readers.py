@@ -4,132 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
+from array import array
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
-import uvloop
 from psycopg_pool import PoolTimeout
 
 from imapfront import connection as under_test
-from imapfront.conf import Configuration
 from imapfront.connection import Connection
 from imapfront.errors import Answer, completed
 from imapfront.handlers import Handler
-from imapfront.protocol import Limits
-from imapfront.session import Selected, Services, Session
+from imapfront.hub import SharedMailbox
+from imapfront.session import Selected, Session
+from imapfront.snapshot import Snapshot
 from imapfront.states import State
+from imapfront.view import View
 from mailcache.reads.mailboxes import Scope
+from mailcache.services.flags import StoreResult
+from mailcache.wire.number_set import NumberSet
+from tests.imapfront.one_connection import connected, eventually, logged_in, over_sockets
 
 CAPABILITY = b"a CAPABILITY\r\n"
 
 
-class Transport(asyncio.Transport):
-    """Remembers what was done to it; what is written is taken at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.reading = True
-        self.closed = False
-        self.aborted = asyncio.Event()
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Nothing is buffered."""
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"peername": ("127.0.0.1", 1), "socket": SimpleNamespace(setsockopt=lambda *_: None)}.get(name, default)
-
-    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        self.written += bytes(data)
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.closed = True
-        self.aborted.set()
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
-
-class BrokenHub:
-    """The hub while the database does not answer."""
-
-    def is_current(self, _: object) -> bool:
-        return False
-
-    async def refresh(self, _: object) -> None:
-        raise PoolTimeout("couldn't get a connection")
-
-
-def make_connection(*, login_timeout: float = 60.0, idle_timeout: float = 60.0) -> Connection:
-    configuration = Configuration(
-        plaintext_bind=None,
-        tls_bind=None,
-        tls_cert_path=Path("none"),
-        tls_key_path=Path("none"),
-        allow_plaintext_login=True,
-        limits=Limits(),
-        login_timeout=login_timeout,
-        idle_timeout=idle_timeout,
-    )
-    nothing = cast("Any", None)
-    services = Services(configuration, nothing, cast("Any", BrokenHub()), nothing, nothing, False, nothing)
-    return Connection(services, tls_context=None, implicit_tls=False, connections=set())
-
-
-def connected(**timeouts: float) -> tuple[Connection, Transport]:
-    """Return a connection before its login."""
-    connection, transport = make_connection(**timeouts), Transport()
-    connection.connection_made(transport)
-    return connection, transport
-
-
-def logged_in(**timeouts: float) -> tuple[Connection, Transport, Session]:
-    connection, transport = connected(**timeouts)
-    session = connection._session_required
-    session.scope, session.state = Scope(1), State.AUTHENTICATED
-    connection.logged_in()
-    return connection, transport, session
-
-
 def handle_with(monkeypatch: pytest.MonkeyPatch, run: Callable[[Session, Any], Awaitable[Answer]]) -> None:
     monkeypatch.setattr(under_test, "handler_of", lambda _: Handler(run))
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what it waits for sets no event
-            await asyncio.sleep(0.01)
-
-
-def over_sockets(main: Callable[[Connection, socket.socket], Coroutine[Any, Any, None]]) -> None:
-    """Run ``main`` in the loop of production, with a connection and its client that have little room between them."""
-
-    async def run() -> None:
-        connection = make_connection()
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            client = socket.create_connection(listening.getsockname())
-            ours, _ = listening.accept()
-        client.setblocking(False)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
-        with client:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
-            await main(connection, client)
-        await asyncio.wait_for(connection.closed.wait(), 10)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run())
 
 
 class TestOutput:
@@ -219,6 +122,28 @@ class TestRefresh:
 
         await eventually(lambda: b"\r\na " in transport.written)
         assert transport.written.endswith(b"\r\na OK [APPENDUID 1 2] APPEND completed\r\n")
+
+    async def test_so_is_a_store_whose_flags_cannot_be_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        connection, transport, session = logged_in()
+        snapshot = Snapshot.load(uidvalidity=1, uidnext=9, highestmodseq=1, messages=[])
+        shared = SharedMailbox(1, Scope(1), snapshot, 0)
+        session.selected = Selected("INBOX", 1, shared, View(array("I", [7, 8]), 1, 9), read_only=False)
+        session.state = State.SELECTED
+        refreshed = Mock(side_effect=[True, PoolTimeout("couldn't get a connection")])
+
+        async def refresh() -> None:
+            refreshed()
+
+        async def store(*_: object, **__: object) -> StoreResult:
+            return StoreResult(modseq=2, modified=NumberSet.from_numbers([8]))
+
+        monkeypatch.setattr(session, "refresh", refresh)
+        session.services = replace(session.services, threads=cast("Any", SimpleNamespace(run=store)))
+        connection.data_received(b"a STORE 1:2 (UNCHANGEDSINCE 1) +FLAGS (x)\r\n")
+
+        await eventually(lambda: b"\r\na " in transport.written)
+        assert b"FETCH" not in transport.written
+        assert b"\r\na OK [MODIFIED 2] " in transport.written
 
     async def test_what_failed_is_still_answered_no(self, monkeypatch: pytest.MonkeyPatch) -> None:
         connection, transport, _ = logged_in()

@@ -44,6 +44,12 @@ def flags(client: Client, numbers: str) -> list[bytes]:
     return [re.sub(rb".*FLAGS \(|\).*", b"", line) for line in client.uid("FETCH", numbers, "(FLAGS)")[1]]
 
 
+def fetched(client: Client) -> list[bytes]:
+    """Return the FETCH responses since the last look, as far as their first literal."""
+    lines = [line[0] if isinstance(line, tuple) else line for line in client.response("FETCH")[1]]
+    return [line for line in lines if line != b")"]
+
+
 class TestStore:
     def test_three_forms(self, client: Client, mirrored: MirroredAccount) -> None:
         mirrored.add({1: message_bytes(), 2: message_bytes()}, "\\Seen", "$old")
@@ -99,6 +105,31 @@ class TestStore:
         assert re.match(rb"2 \(FLAGS \(\\Flagged", told[1])
         client.noop()
         assert client.response("FETCH")[1] == [None]
+
+    @pytest.mark.parametrize("command", [("STORE", "1", "+FLAGS", "(\\Seen)"), ("FETCH", "1", "(FLAGS MODSEQ BODY[])")])
+    def test_nor_by_a_command_that_changes_nothing(
+        self, frontend: Frontend, client: Client, mirrored: MirroredAccount, command: tuple[str, ...]
+    ) -> None:
+        mirrored.add({1: message_bytes(), 2: message_bytes()})
+        other = log_in(frontend, mirrored)
+        client._simple_command("ENABLE", "CONDSTORE")
+        client.select("INBOX")
+        other.select("INBOX")
+        other.store("2", "+FLAGS", "\\Flagged")
+        other.store("1", "+FLAGS", "\\Seen")
+        client._simple_command(*command)
+        told = {line[:1]: int(re.findall(rb"MODSEQ \((\d+)", line)[0]) for line in fetched(client)}
+        assert told == {b"1": Message.objects.get(uid=1).modseq, b"2": Message.objects.get(uid=2).modseq}
+
+    def test_the_first_command_that_names_modseqs_is_told_how_far_they_are(
+        self, client: Client, mirrored: MirroredAccount
+    ) -> None:
+        mirrored.add({1: message_bytes()})
+        client.select("INBOX")
+        modseq = client.response("HIGHESTMODSEQ")[1]
+        for told in (modseq, [None]):
+            client.fetch("1", "(MODSEQ)")
+            assert client.response("HIGHESTMODSEQ")[1] == told
 
     def test_unchangedsince(self, client: Client, mirrored: MirroredAccount) -> None:
         mirrored.add({1: message_bytes(), 2: message_bytes()})
@@ -356,5 +387,6 @@ class TestMailboxes:
         other = log_in(frontend, mirrored)
         other.select("Archive")
         client.delete("Archive")
-        with pytest.raises(imaplib.IMAP4.abort):
+        assert other.noop()[0] == "OK"
+        with pytest.raises(imaplib.IMAP4.abort, match="deleted"):
             other.noop()

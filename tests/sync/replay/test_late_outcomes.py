@@ -147,7 +147,7 @@ class TestBytesThatComeLate:
         _fetch_bodies(hands, BodyPolicy.ALL)
         hands.sync()
         assert hands.unsettled() == []
-        assert hands.there("Work") == [(data, {"\\Flagged"})]
+        assert hands.there("Work") == [(data, frozenset({"\\Flagged"}))]
         _assert_same(hands, "INBOX", "Archive", "Work")
 
 

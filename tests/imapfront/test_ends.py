@@ -1,0 +1,86 @@
+"""How connections end from here: what was done is answered first, and whose login has changed has to log in again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.db import connection, transaction
+
+from mailcache.journal import lock_mailbox
+from mailcache.models import Message
+from mailcache.services.users import set_active, set_password, set_root_account
+from tests.builders import make_mailboxes, make_user, message_bytes
+from tests.imapfront.fixtures import MirroredAccount
+from tests.imapfront.frontend import Frontend
+from tests.imapfront.raw_client import RawClient
+from tests.waiting import wait_until
+
+DATA = message_bytes()
+APPEND = b"a APPEND INBOX {%d+}\r\n%b\r\n" % (len(DATA), DATA)
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
+
+
+def test_a_stop_waits_for_the_answer_of_what_is_being_done(mirrored: MirroredAccount, tmp_path: Path) -> None:
+    frontend = Frontend(tmp_path, workers=1)
+    frontend.start()
+    with RawClient(frontend.plain_port) as client, RawClient(frontend.plain_port) as idle:
+        client.login(mirrored.user.email)
+        with transaction.atomic():
+            lock_mailbox(mirrored.inbox.pk)
+            client.send(APPEND)
+            wait_until(_somebody_waits)
+            os.kill(frontend.pid, signal.SIGTERM)
+            assert idle.until(b"* BYE")
+        assert client.line().startswith(b"a OK [APPENDUID ")
+        assert client.line() == b"* BYE the server is stopping"
+        assert client.line() == b""
+    assert frontend.stop() == 0
+    assert Message.objects.count() == 1
+
+
+def test_what_was_done_is_answered_though_the_open_mailbox_was_deleted(
+    frontend: Frontend, mirrored: MirroredAccount
+) -> None:
+    make_mailboxes(mirrored.fence, "Old")
+    with RawClient(frontend.plain_port) as client, RawClient(frontend.plain_port) as other:
+        client.login(mirrored.user.email)
+        other.login(mirrored.user.email)
+        client.command(b"SELECT Old")
+        other.command(b"DELETE Old")
+        client.send(APPEND)
+        assert client.line().startswith(b"a OK [APPENDUID ")
+        assert client.line() == b"* BYE the mailbox was deleted"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda user_id: set_password(user_id=user_id, password="another one"),
+        lambda user_id: set_active(user_id=user_id, active=False),
+        lambda user_id: set_root_account(user_id=user_id, account_id=None),
+    ],
+    ids=["password", "not active", "root account"],
+)
+def test_a_login_that_has_changed_ends_its_sessions(
+    frontend: Frontend, mirrored: MirroredAccount, change: Callable[[int], None]
+) -> None:
+    another = make_user()
+    with RawClient(frontend.plain_port) as client, RawClient(frontend.plain_port) as of_another:
+        client.login(mirrored.user.email)
+        of_another.login(another.email)
+        client.command(b"SELECT INBOX")
+        client.send(b"i IDLE\r\n")
+        assert client.until(b"+")
+        change(mirrored.user.pk)
+        assert client.line() == b"* BYE log in again: your login, or what it may see, has changed"
+        assert client.line() == b""
+        assert of_another.command(b"NOOP")[-1].startswith(b"t OK")
