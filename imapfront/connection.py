@@ -294,7 +294,8 @@ class Connection(asyncio.Protocol):
         if session.wants_tls and self._transport is not None:
             # What comes next is the client's handshake, which is not for this protocol.
             self._transport.pause_reading()
-        self.write(responses.tagged(tagged.tag, answer.status, answer.text, code=answer.code))
+        if not (is_gone and tagged.command.name == "IDLE"):  # it ends when the client says so
+            self.write(responses.tagged(tagged.tag, answer.status, answer.text, code=answer.code))
         if session.state is State.LOGOUT:
             self._close()
         elif is_gone:

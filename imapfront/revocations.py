@@ -38,6 +38,9 @@ async def end_revoked_logins(pool: Pool, connections: Collection[_Connection], *
             continue
         for connection in list(connections):
             login = connection.login
-            # Not those that have logged in since.
-            if login is not None and login.user_id in users and now.get(login.user_id, 0) != login.auth_version:
+            if login is None or login.user_id not in users:
+                continue
+            version = now.get(login.user_id)
+            # A lower one is of before a login that came in the meantime.
+            if version is None or version > login.auth_version:
                 connection.end("log in again: your login, or what it may see, has changed")

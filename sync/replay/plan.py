@@ -134,6 +134,8 @@ class _Message:
     """One of these is not parked."""
     holds_source: bool = False
     """A COPY or MOVE of it cannot be done now."""
+    waits_source: bool = False
+    """One of these is not parked, nor is what it needs."""
     labels: dict[int | None, _Unit] = field(default_factory=dict)
     """Changes of its labels since the last other one, by label mailbox: they do not depend on each other."""
     held_labels: set[int | None] = field(default_factory=set)
@@ -177,6 +179,8 @@ class _Planner:
         self._tree = _Tree()
         self._inside: dict[int | None, int] = {}
         """The last level at which something happens in a mailbox."""
+        self._unmade: set[int | None] = set()
+        """Mailboxes that cannot be created now."""
         self._leaving_held: set[int | None] = set()
         """Mailboxes that messages have yet to be taken out of."""
         self._subscriptions: dict[int | None, int] = {}
@@ -258,18 +262,22 @@ class _Planner:
     def _hold(self, change: Queued, message: _Message) -> None:
         if change.kind is Kind.STORE:
             # One that only waits for a parked one is as good as parked.
-            message.holds_store = message.holds_store or not (change.parked or _is_held(change, message))
+            waits = (_marks(change) and message.waits_source) or not _is_held(change, message)
+            message.holds_store = message.holds_store or (waits and not change.parked)
             message.held_flags = message.held_flags.merged(add=_touched(change), remove=_NO_FLAGS)
         elif change.kind in _LABEL_KINDS:
             message.held_labels.add(change.target_id)
         elif change.kind in _LEAVING_KINDS:
             message.holds_source = True
+            message.waits_source |= not change.parked and change.target_id not in self._unmade
             self._leaving_held.add(change.mailbox_id)
 
     def _take_name(self, change: Queued) -> None:
         leaves = change.kind is Kind.DELETE and change.mailbox_id in self._leaving_held
         if leaves or not self._is_possible(change) or self._tree.is_held(change.names):
             self._tree.hold(change.names)
+            if change.kind is Kind.CREATE:
+                self._unmade.add(change.mailbox_id)
             return
         level = self._tree.level(change.names) + 1
         if change.kind is Kind.DELETE:
@@ -289,13 +297,18 @@ class _Planner:
 def _is_held(change: Queued, message: _Message) -> bool:
     """Tell whether a change depends on something of the same message that cannot be done now."""
     if change.kind is Kind.STORE:
-        marks = message.holds_source and SystemFlag.DELETED in change.delta.add.system
-        return marks or _touched(change).without(message.held_flags) != _touched(change)
+        is_behind_copy = message.holds_source and _marks(change)
+        return is_behind_copy or _touched(change).without(message.held_flags) != _touched(change)
     if change.kind in _LABEL_KINDS:
         return change.target_id in message.held_labels
     if change.kind in _LEAVING_KINDS and message.holds_store:
         return True
     return change.kind in _TAKING_KINDS and message.holds_source
+
+
+def _marks(change: Queued) -> bool:
+    """Tell whether it marks a message as deleted."""
+    return SystemFlag.DELETED in change.delta.add.system
 
 
 def _touched(change: Queued) -> FlagSet:

@@ -14,7 +14,7 @@ from mailcache.names import DELIMITER
 from sync.replay.plan import Kind, Queued
 
 # A beginning of the queue is planned; what is longer comes when that is done.
-_WINDOW = 20_000
+WINDOW = 20_000
 # Whatever holds a change up announces that it does so no longer; this is for an announcement that was lost.
 _LOOK_AGAIN = timedelta(seconds=60)
 _COLUMNS = (
@@ -28,17 +28,21 @@ _NO_DELTA = FlagDelta()
 _NAMED = frozenset({Kind.CREATE, Kind.DELETE, Kind.RENAME})
 
 
-def load_queue(account_id: int, now: datetime) -> list[Queued]:
-    """Return what is not settled yet, in order: a bounded beginning of it that has something to do, or all."""
+def load_queue(account_id: int, now: datetime, *, window: int = WINDOW) -> tuple[list[Queued], bool]:
+    """Return what is not settled yet, in order, with ``window`` changes whose time has come; and whether that is all.
+
+    All of these may wait for something that is parked: whoever finds nothing to do among them looks further.
+    """
     mailboxes = Mailbox.objects.filter(account_id=account_id)
     upstream = set(mailboxes.filter(upstream_name__isnull=False).values_list("pk", flat=True))
     # The messages of one of these are All Mail's: a command on a message there would reach all its mailboxes.
     labels = set(mailboxes.exclude(label="").values_list("pk", flat=True))
     unsettled = Mutation.objects.unsettled(account_id)
     due = Q(next_try_at__lte=now) & ~Q(state=MutationState.PARKED)
-    ends = list(unsettled.filter(due).values_list("pk", flat=True)[_WINDOW - 1 : _WINDOW])
+    ends = list(unsettled.filter(due).values_list("pk", flat=True)[window - 1 : window])
     rows = unsettled.filter(pk__lte=ends[0]) if ends else unsettled
-    return [_queued(row, upstream, labels, now) for row in rows.values_list(*_COLUMNS).iterator(chunk_size=5_000)]
+    columns = rows.values_list(*_COLUMNS).iterator(chunk_size=5_000)
+    return [_queued(row, upstream, labels, now) for row in columns], not ends
 
 
 def has_due(account_id: int, now: datetime) -> bool:

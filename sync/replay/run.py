@@ -32,8 +32,8 @@ from sync.replay.expunge import replay_expunge
 from sync.replay.labels import replay_labels
 from sync.replay.lookup import look_up
 from sync.replay.mailboxes import replay_mailbox
-from sync.replay.plan import Kind, Step, plan_replay
-from sync.replay.queue import Seen, has_due, load_queue, lost_transfers
+from sync.replay.plan import Kind, Plan, Step, plan_replay
+from sync.replay.queue import WINDOW, Seen, has_due, load_queue, lost_transfers
 from sync.replay.store import replay_store
 from sync.replay.transfer import replay_transfer
 from sync.replay.work import ReplayWork, in_transactions
@@ -196,9 +196,7 @@ class _Slice:
             # Their messages went while they waited: nothing else will be heard of them.
             for ids in in_transactions(lost_transfers(self._account.pk)):
                 settle_vanished(fence=self._fence, ids=ids)
-            queue = load_queue(self._account.pk, now)
-            self.seen = Seen(queue[-1].id if queue else 0, now)
-            plan = plan_replay(queue)
+            plan = self._next_plan(now)
             for ids in in_transactions(sorted(plan.cancelled)):
                 forget_cancelled(fence=self._fence, ids=ids)
             if not plan.steps and not plan.cancelled:
@@ -216,6 +214,17 @@ class _Slice:
                 self._perform(work, step)
                 if work.take_failed():
                     failed_at = step.level
+
+    def _next_plan(self, now: datetime) -> Plan:
+        """Plan a beginning of the queue that has something to do, if there is one."""
+        window = WINDOW
+        while True:
+            queue, is_all = load_queue(self._account.pk, now, window=window)
+            plan = plan_replay(queue)
+            if plan.steps or plan.cancelled or is_all:
+                self.seen = Seen(queue[-1].id if queue else 0, now)
+                return plan
+            window *= 2
 
     def _refresh(self) -> None:
         try:

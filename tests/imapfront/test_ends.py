@@ -6,12 +6,16 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from django.db import connection, transaction
 
+from imapfront.revocations import end_revoked_logins
 from mailcache.journal import lock_mailbox
 from mailcache.models import Message
+from mailcache.reads.pool import Pool
+from mailcache.services.login import Login
 from mailcache.services.users import set_active, set_password, set_root_account
 from tests.builders import make_mailboxes, make_user, message_bytes
 from tests.imapfront.fixtures import MirroredAccount
@@ -59,6 +63,38 @@ def test_what_was_done_is_answered_though_the_open_mailbox_was_deleted(
         client.send(APPEND)
         assert client.line().startswith(b"a OK [APPENDUID ")
         assert client.line() == b"* BYE the mailbox was deleted"
+
+
+def test_an_idle_that_nobody_has_ended_is_not_answered(frontend: Frontend, mirrored: MirroredAccount) -> None:
+    make_mailboxes(mirrored.fence, "Old")
+    with RawClient(frontend.plain_port) as client, RawClient(frontend.plain_port) as other:
+        client.login(mirrored.user.email)
+        other.login(mirrored.user.email)
+        client.command(b"SELECT Old")
+        client.send(b"i IDLE\r\n")
+        assert client.until(b"+")
+        other.command(b"DELETE Old")
+        assert client.line() == b"* BYE the mailbox was deleted"
+
+
+async def test_whoever_has_logged_in_since_the_look_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[dict[int, int]] = [{1: 1, 2: 1}, {1: 2, 2: 2}, {1: 2}]
+    ended: list[int] = []
+
+    class Connected:
+        def __init__(self, user_id: int, auth_version: int) -> None:
+            self.login = Login(user_id, auth_version)
+
+        def end(self, _: str) -> None:
+            ended.append(self.login.user_id)
+
+    async def look(*_: object) -> dict[int, int]:
+        return found.pop(0)
+
+    monkeypatch.setattr("imapfront.revocations.auth_versions", look)
+    with pytest.raises(IndexError):
+        await end_revoked_logins(cast("Pool", None), [Connected(1, 2), Connected(2, 2)], poll_interval=0.0)
+    assert ended == [2]
 
 
 @pytest.mark.parametrize(

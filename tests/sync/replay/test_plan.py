@@ -161,6 +161,16 @@ class TestMessages:
         assert _ids(plan_replay(queue)) == [[3], [5]]
         assert _ids(plan_replay([replace(queue[0], ready=True), *queue[1:]])) == [[1], [5], [2, 3, 4]]
 
+    def test_a_copy_with_that_mark_waits_for_one_without_it_unless_that_is_parked(self) -> None:
+        first = Queued(2, Kind.COPY, INBOX, ARCHIVE, remote_id=5)
+        made = Queued(1, Kind.CREATE, ARCHIVE, names=("Archive",))
+        later = [_store(3, 5, _add("\\Deleted", "\\Seen")), Queued(4, Kind.COPY, INBOX, 3, remote_id=5)]
+        assert _ids(plan_replay([first, *later])) == [[2], [3], [4]]
+        assert _ids(plan_replay([replace(first, ready=False), *later])) == []
+        assert _ids(plan_replay([made, replace(first, has_place=False), *later])) == [[1]]
+        assert _ids(plan_replay([replace(first, parked=True), *later])) == [[4]]
+        assert _ids(plan_replay([replace(made, parked=True), replace(first, has_place=False), *later])) == [[4]]
+
     def test_an_append_that_is_expunged_again_leaves_no_trace(self) -> None:
         queue = [
             Queued(1, Kind.APPEND, INBOX, INBOX, parked=True),
@@ -251,7 +261,9 @@ class TestNames:
 
 
 _DELTAS = st.builds(
-    lambda flag, adds: _add(flag) if adds else _remove(flag), st.sampled_from(["a", "b", "\\Seen"]), st.booleans()
+    lambda flag, adds: _add(flag) if adds else _remove(flag),
+    st.sampled_from(["a", "b", "\\Seen", "\\Deleted"]),
+    st.booleans(),
 )
 
 

@@ -7,13 +7,14 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from mailcache.models import Account, AccountState, LeaseKind, Mailbox, Message, Mutation
+from mailcache.models import Account, AccountState, LeaseKind, Mailbox, Message, Mutation, MutationState
 from mailcache.services import leases
 from mailcache.services.ingest_skeleton import add_messages
 from mailcache.services.mutation_control import retry_mutations
 from mailcache.services.replays import pause_replay
 from mailcache.services.sealed_secrets import seal_secret
 from mailcache.services.settlement import park
+from mailcache.wire.number_set import NumberSet
 from sync import scheduling
 from sync.account_run import SliceEnd, run_slice
 from sync.models import ConnectionSlot, Purpose, UpstreamUsage
@@ -145,6 +146,22 @@ class TestTurns:
         assert run_slice(hands.account.pk, full=True) is SliceEnd.CROWDED
         assert hands.replay() is ReplayEnd.DONE
         assert not turns.is_asked(hands.account.pk)
+
+
+class TestWindow:
+    def test_what_waits_for_something_parked_does_not_hide_what_is_behind_it(
+        self, hands: Hands, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sync.replay.run.WINDOW", 2)
+        hands.deliver(*(message_bytes(str(number)) for number in range(6)))
+        some = NumberSet.from_numbers(range(1, 6))
+        hands.copy("Archive", uids=some)
+        Mutation.objects.update(state=MutationState.PARKED)
+        hands.delete(uids=some)
+        hands.store("\\Seen", uids=NumberSet.from_numbers([6]))
+        assert hands.replay() is ReplayEnd.DONE
+        assert {kind for kind, _, _ in hands.unsettled()} == {"copy", "expunge"}
+        assert [flags for _, flags in hands.there()].count(frozenset({"\\Seen"})) == 1
 
 
 class TestCost:
