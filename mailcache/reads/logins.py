@@ -10,7 +10,7 @@ _VERSIONS = "SELECT id, auth_version FROM mailcache_user WHERE id = ANY(%(users)
 
 
 async def auth_versions(pool: Pool, user_ids: Collection[int]) -> dict[int, int]:
-    """Return the login version of each user who may log in: another one than at the login ends the session."""
+    """Return the login version of each user who may log in: a higher one than at the login ends it."""
     async with pool.connection() as connection:
         cursor = await connection.execute(_VERSIONS, {"users": list(user_ids)})
         return dict(await cursor.fetchall())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from imapfront.revocations import end_revoked_logins
 from mailcache.journal import lock_mailbox
@@ -21,16 +22,11 @@ from tests.builders import make_mailboxes, make_user, message_bytes
 from tests.imapfront.fixtures import MirroredAccount
 from tests.imapfront.frontend import Frontend
 from tests.imapfront.raw_client import RawClient
+from tests.locks import somebody_waits
 from tests.waiting import wait_until
 
 DATA = message_bytes()
 APPEND = b"a APPEND INBOX {%d+}\r\n%b\r\n" % (len(DATA), DATA)
-
-
-def _somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
 
 
 def test_a_stop_waits_for_the_answer_of_what_is_being_done(mirrored: MirroredAccount, tmp_path: Path) -> None:
@@ -41,7 +37,7 @@ def test_a_stop_waits_for_the_answer_of_what_is_being_done(mirrored: MirroredAcc
         with transaction.atomic():
             lock_mailbox(mirrored.inbox.pk)
             client.send(APPEND)
-            wait_until(_somebody_waits)
+            wait_until(somebody_waits)
             os.kill(frontend.pid, signal.SIGTERM)
             assert idle.until(b"* BYE")
         assert client.line().startswith(b"a OK [APPENDUID ")
@@ -51,14 +47,21 @@ def test_a_stop_waits_for_the_answer_of_what_is_being_done(mirrored: MirroredAcc
     assert Message.objects.count() == 1
 
 
-def test_what_was_done_is_answered_though_the_open_mailbox_was_deleted(
-    frontend: Frontend, mirrored: MirroredAccount
-) -> None:
+@contextmanager
+def _with_old_open(frontend: Frontend, mirrored: MirroredAccount) -> Iterator[tuple[RawClient, RawClient]]:
+    """Yield a client that has the mailbox Old open, and another one of the same user."""
     make_mailboxes(mirrored.fence, "Old")
     with RawClient(frontend.plain_port) as client, RawClient(frontend.plain_port) as other:
         client.login(mirrored.user.email)
         other.login(mirrored.user.email)
         client.command(b"SELECT Old")
+        yield client, other
+
+
+def test_what_was_done_is_answered_though_the_open_mailbox_was_deleted(
+    frontend: Frontend, mirrored: MirroredAccount
+) -> None:
+    with _with_old_open(frontend, mirrored) as (client, other):
         other.command(b"DELETE Old")
         client.send(APPEND)
         assert client.line().startswith(b"a OK [APPENDUID ")
@@ -66,11 +69,7 @@ def test_what_was_done_is_answered_though_the_open_mailbox_was_deleted(
 
 
 def test_an_idle_that_nobody_has_ended_is_not_answered(frontend: Frontend, mirrored: MirroredAccount) -> None:
-    make_mailboxes(mirrored.fence, "Old")
-    with RawClient(frontend.plain_port) as client, RawClient(frontend.plain_port) as other:
-        client.login(mirrored.user.email)
-        other.login(mirrored.user.email)
-        client.command(b"SELECT Old")
+    with _with_old_open(frontend, mirrored) as (client, other):
         client.send(b"i IDLE\r\n")
         assert client.until(b"+")
         other.command(b"DELETE Old")

@@ -34,6 +34,16 @@ def log_in(frontend: Frontend, mirrored: MirroredAccount) -> Client:
     return connection
 
 
+def with_modseqs(frontend: Frontend, client: Client, mirrored: MirroredAccount) -> Client:
+    """Have two messages in the INBOX that is open for a client that knows modseqs; returns another client of it."""
+    mirrored.add({1: message_bytes(), 2: message_bytes()})
+    other = log_in(frontend, mirrored)
+    client._simple_command("ENABLE", "CONDSTORE")
+    client.select("INBOX")
+    other.select("INBOX")
+    return other
+
+
 def queue() -> list[tuple[str, int | None]]:
     """Return the kinds queued, with the upstream UIDs that they act on."""
     return list(Mutation.objects.order_by("pk").values_list("kind", "remote__uid"))
@@ -94,11 +104,7 @@ class TestStore:
     def test_no_modseq_is_told_before_a_lower_one(
         self, frontend: Frontend, client: Client, mirrored: MirroredAccount
     ) -> None:
-        mirrored.add({1: message_bytes(), 2: message_bytes()})
-        other = log_in(frontend, mirrored)
-        client._simple_command("ENABLE", "CONDSTORE")
-        client.select("INBOX")
-        other.select("INBOX")
+        other = with_modseqs(frontend, client, mirrored)
         other.store("2", "+FLAGS", "\\Flagged")
         _, told = client.store("1", "+FLAGS.SILENT", "\\Seen")
         assert re.fullmatch(rb"1 \(MODSEQ \(\d+\)\)", told[0])
@@ -110,11 +116,7 @@ class TestStore:
     def test_nor_by_a_command_that_changes_nothing(
         self, frontend: Frontend, client: Client, mirrored: MirroredAccount, command: tuple[str, ...]
     ) -> None:
-        mirrored.add({1: message_bytes(), 2: message_bytes()})
-        other = log_in(frontend, mirrored)
-        client._simple_command("ENABLE", "CONDSTORE")
-        client.select("INBOX")
-        other.select("INBOX")
+        other = with_modseqs(frontend, client, mirrored)
         other.store("2", "+FLAGS", "\\Flagged")
         other.store("1", "+FLAGS", "\\Seen")
         client._simple_command(*command)

@@ -11,6 +11,8 @@ from mailcache.errors import LeaseLost
 from mailcache.models import Lease, LeaseKind
 from mailcache.services import leases
 from tests.builders import add_skeleton, make_account, make_fence, make_mailboxes, skeleton_row
+from tests.locks import somebody_waits
+from tests.waiting import wait_until
 
 
 def _expire(account_id: int) -> None:
@@ -89,19 +91,9 @@ def test_taking_over_waits_for_a_transaction_that_checked_its_fence() -> None:
     with transaction.atomic():
         leases.check(fence)
         thread.start()
-        _wait_until_somebody_waits_for_a_lock()
+        wait_until(somebody_waits)
         order.append("committing")
     thread.join(timeout=10)
 
     assert order == ["committing", "taken over"]
     assert Lease.objects.get(account=account).generation == 2
-
-
-def _wait_until_somebody_waits_for_a_lock() -> None:
-    # pg_locks, for pg_stat_activity is frozen while a transaction runs.
-    for _ in range(20_000):
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
-            if cursor.fetchone():
-                return
-    pytest.fail("nobody waited")

@@ -33,6 +33,7 @@ from tests.builders import (
     message_bytes,
     upstream_mailbox,
 )
+from tests.locks import somebody_waits
 from tests.mailcache.deltas import adding
 from tests.mailcache.queued import QueuedAccount
 from tests.waiting import wait_until
@@ -98,7 +99,7 @@ def test_a_message_that_gets_a_label_while_its_flags_change_has_them_too(
         with transaction.atomic():
             apply_labels(fence=fence, source_mailbox_id=everything, uidvalidity=UIDVALIDITY, labels={1: ("\\Inbox",)})
             stored = client.submit(_beside, store)
-            wait_until(_somebody_waits)
+            wait_until(somebody_waits)
         stored.result(timeout=20)
     assert list(Message.objects.values_list("flags", flat=True)) == [1, 1]
 
@@ -116,7 +117,7 @@ def test_whoever_waits_for_a_mailbox_holds_nothing_of_the_queue(queued: QueuedAc
         with transaction.atomic():
             lock_mailbox(elsewhere.pk)
             locked.set()
-            wait_until(_somebody_waits)
+            wait_until(somebody_waits)
             Mutation.objects.filter(pk=store.pk).update(last_error="")
 
     with ThreadPoolExecutor(1) as client:
@@ -137,7 +138,7 @@ def test_a_list_is_taken_over_while_a_client_writes(queued: QueuedAccount) -> No
         with transaction.atomic():
             queued.store(queued.inbox, "\\Flagged", uid=1)
             written.set()
-            wait_until(_somebody_waits)
+            wait_until(somebody_waits)
 
     listed = [upstream_mailbox("INBOX"), upstream_mailbox("Archive"), upstream_mailbox("New")]
     with ThreadPoolExecutor(1) as client:
@@ -156,7 +157,7 @@ def test_bytes_that_are_fetched_while_a_client_appends_them(
     def keep_and_wait(**arguments: Any) -> AddedContents:
         found = add_or_share_contents(**arguments)
         kept.set()
-        wait_until(_somebody_waits)
+        wait_until(somebody_waits)
         return found
 
     monkeypatch.setattr("mailcache.services.ingest_bodies.add_or_share_contents", keep_and_wait)
@@ -173,9 +174,3 @@ def _beside(act: Callable[[], object]) -> None:
     """Do it on a connection of this thread's own, which ends with it."""
     with closing(connection):
         act()
-
-
-def _somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])

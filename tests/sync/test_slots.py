@@ -21,6 +21,7 @@ from sync.services.slots import (
 )
 from sync.services.upstream_notes import note_crowded
 from tests.builders import make_account
+from tests.locks import somebody_waits
 from tests.waiting import wait_until
 
 HOST = "imap.example.test"
@@ -112,16 +113,10 @@ def test_two_workers_cannot_both_take_the_last_one(limited: str) -> None:
     with transaction.atomic():
         assert acquire(first, limit=1, host_limit=host_limit) is not None
         thread.start()
-        wait_until(_somebody_waits_for_a_lock)
+        wait_until(somebody_waits)
         assert found == []
     thread.join(20)
     assert found == [None]
-
-
-def _somebody_waits_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.django_db
